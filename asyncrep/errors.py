@@ -1,0 +1,93 @@
+"""Every exception asyncrep raises, and when.
+
+    AsyncrepError
+    ├── UsageError                what was asked for cannot be done as asked; nothing was written
+    │   ├── LocationError         a table location has no known form
+    │   └── KeyFormatError        a record key is not JSON, or does not fit the table's key schema
+    ├── ServiceError              AWS, or the way to it, said no
+    │   ├── CredentialsError      no credentials, or AWS refused them
+    │   ├── PermissionDeniedError the credentials lack a permission
+    │   ├── TableNotFoundError    no table (any more) by that name
+    │   ├── UnreachableError      no connection, time-outs, answers broken on the way; retried before
+    │   ├── ThrottledError        still throttled after every retry
+    │   ├── ConditionFailedError  a guarded write found something else than it expected
+    │   └── RejectedError         the service refused this request as invalid; retrying cannot help
+    └── IncompleteRunError        a run ended before it had seen everything; carries its report
+
+botocore's and aiohttp's exceptions are translated into these once, in ``asyncrep.aws.errors``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncrep.report import Report
+
+
+class AsyncrepError(Exception):
+    """The root of everything asyncrep raises on purpose."""
+
+
+class UsageError(AsyncrepError):
+    """What was asked for cannot be done as asked; raised before anything is written."""
+
+
+class LocationError(UsageError):
+    """A table location is of none of the known forms."""
+
+
+class KeyFormatError(UsageError):
+    """A record key is not JSON, misses a key attribute, or has one of the wrong type."""
+
+
+class ServiceError(AsyncrepError):
+    """AWS answered with an error that retrying did not, or could not, cure.
+
+    Attributes:
+        code: the service's error code, as ``ValidationException``; empty when there was no answer.
+    """
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CredentialsError(ServiceError):
+    """There are no credentials, or AWS does not accept them (unknown, expired, wrong signature)."""
+
+
+class PermissionDeniedError(ServiceError):
+    """The credentials are valid and lack a permission; the message names the action."""
+
+
+class TableNotFoundError(ServiceError):
+    """The table does not exist, or does no longer: it may be deleted in the middle of a run."""
+
+
+class UnreachableError(ServiceError):
+    """No connection, a time-out, a server error or a damaged answer, and retries did not help."""
+
+
+class ThrottledError(ServiceError):
+    """The service was still throttling after the last retry."""
+
+
+class ConditionFailedError(ServiceError):
+    """A conditional write was refused, because the item is not what the condition says."""
+
+
+class RejectedError(ServiceError):
+    """The service calls this very request invalid (a poison item, a limit passed)."""
+
+
+class IncompleteRunError(AsyncrepError):
+    """A run stopped before it had seen every segment to its end.
+
+    Attributes:
+        report: what had been done until then, with ``complete`` false. The cause is chained.
+    """
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report

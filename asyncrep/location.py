@@ -1,0 +1,108 @@
+"""Where a table is: the forms of a location that users may write, and nothing about its content."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from asyncrep.errors import LocationError
+
+_TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+")
+_ARN = re.compile(r"arn:(?:aws|aws-[a-z-]+):dynamodb:([^:/]+):([0-9]{12}):table/([^/]+)")
+_SERVICE_HOST = re.compile(
+    r"(?:[0-9]+\.)?dynamodb(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws)"
+)
+
+FORMS = (
+    "REGION/TABLE, arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE, HOST:PORT/TABLE or http(s)://HOST:PORT/TABLE"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRef:
+    """The location of one table.
+
+    Attributes:
+        table: the table's name, without anything else.
+        region: the AWS Region, or None when the location leaves it to the environment.
+        endpoint_url: the endpoint to talk to, or None for the Region's own.
+        arn: the table's ARN, when it was named by one. Requests then name the table by it, which is
+            what reaches a table of another account.
+    """
+
+    table: str
+    region: str | None = None
+    endpoint_url: str | None = None
+    arn: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, endpoint_url: str | None = None) -> TableRef:
+        """Read a location; ``endpoint_url`` serves locations that name no endpoint themselves.
+
+        Raises:
+            LocationError: with one sentence that names the part that is wrong.
+        """
+        if text.startswith("arn:"):
+            return cls._from_arn(text, endpoint_url)
+        if "://" in text:
+            return cls._from_url(text)
+        place, slash, table = text.partition("/")
+        if not slash:
+            raise LocationError(f'"{text}" is not a table location; write it as {FORMS}.')
+        if ":" in place:
+            return cls._from_url(f"http://{text}")
+        if not _REGION.fullmatch(place):
+            raise LocationError(f'"{place}" in "{text}" is not a Region; write the table as {FORMS}.')
+        return cls(_table_name(table, text), place, endpoint_url)
+
+    @classmethod
+    def _from_arn(cls, text: str, endpoint_url: str | None) -> TableRef:
+        found = _ARN.fullmatch(text)
+        if found is None:
+            raise LocationError(
+                f'"{text}" is not a table\'s ARN; it looks like arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE.'
+            )
+        region, _account, table = found.groups()
+        if not _REGION.fullmatch(region):
+            raise LocationError(f'"{region}" in "{text}" is not a Region.')
+        return cls(_table_name(table, text), region, endpoint_url, text)
+
+    @classmethod
+    def _from_url(cls, text: str) -> TableRef:
+        try:
+            url = urlsplit(text)
+            port = url.port
+        except ValueError as error:
+            raise LocationError(f'"{text}" is not a table location: {error}.') from error
+        if (
+            url.scheme not in {"http", "https"}
+            or not url.hostname
+            or url.query
+            or url.fragment
+            or url.username
+        ):
+            raise LocationError(f'"{text}" is not a table location; write it as {FORMS}.')
+        # HOST:PORT/TABLE came here with http:// put before it: then a port is what makes it one.
+        region = _SERVICE_HOST.fullmatch(url.hostname)
+        if port is None and region is None and url.hostname != "localhost" and url.scheme == "http":
+            raise LocationError(f'"{text}" names no port; write the table as {FORMS}.')
+        table = _table_name(url.path.removeprefix("/"), text)
+        return cls(table, region and region[1], f"{url.scheme}://{url.netloc}")
+
+    def __str__(self) -> str:
+        """Return the location as a user would write it."""
+        if self.arn:
+            return self.arn
+        if self.region:
+            return f"{self.region}/{self.table}"
+        return f"{(self.endpoint_url or '').removeprefix('http://')}/{self.table}"
+
+
+def _table_name(name: str, text: str) -> str:
+    if not _TABLE_NAME.fullmatch(name):
+        raise LocationError(
+            f'"{name}" in "{text}" is not a table name: 3 to 255 letters, digits, "_", "-" and "." are allowed.'
+        )
+    return name

@@ -1,0 +1,378 @@
+"""The values everybody shares: keys, segments, discrepancies, mutations, limits; the two protocols."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
+
+from asyncrep.errors import UsageError
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+
+KeyType = Literal["S", "N", "B"]
+WireValue = Mapping[str, Any]
+"""One typed value as DynamoDB sends it, ``{"N": "1"}``."""
+
+
+# ── Tables ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAttribute:
+    """One attribute of a table's key: its name and its type, S, N or B."""
+
+    name: str
+    type: KeyType
+
+    def __str__(self) -> str:
+        """Return ``name (type)``."""
+        return f"{self.name} ({self.type})"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySchema:
+    """A table's key: the hash attribute and, where the table has one, the range attribute."""
+
+    hash: KeyAttribute
+    range: KeyAttribute | None = None
+
+    @property
+    def attributes(self) -> tuple[KeyAttribute, ...]:
+        """The key's attributes in schema order: HASH, then RANGE."""
+        return (self.hash,) if self.range is None else (self.hash, self.range)
+
+    def __str__(self) -> str:
+        """Return ``id (S) + sort (N)``."""
+        return " + ".join(map(str, self.attributes))
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """What DescribeTable and its companions say of a table.
+
+    Attributes:
+        item_count: about six hours old; good for estimates, never for truth.
+        size_bytes: as old as ``item_count``.
+        ttl_attribute: the attribute that holds an item's expiry, None when TTL is off or unreadable.
+        replica_regions: Regions of the other members, when the table belongs to a global table.
+    """
+
+    name: str
+    arn: str
+    table_id: str | None
+    schema: KeySchema
+    item_count: int
+    size_bytes: int
+    indexes: frozenset[str]
+    ttl_attribute: str | None
+    stream_view: str | None
+    replica_regions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One of ``total`` slices of a table that can be scanned side by side.
+
+    Raises:
+        UsageError: ``index`` is not below ``total``, or ``total`` is not within 1 … 1,000,000.
+    """
+
+    index: int
+    total: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.total <= 1_000_000:
+            raise UsageError(f"The number of segments must be 1 to 1,000,000, not {self.total}.")
+        if not 0 <= self.index < self.total:
+            raise UsageError(
+                f"Segment {self.index} does not exist: with {self.total} segments they are 0 to {self.total - 1}."
+            )
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts what calls to one table took, as the service reported it.
+
+    Attributes:
+        read_units: read capacity units.
+        write_units: write capacity units. A refused conditional write is charged too, but the service
+            does not say how much in its answer, so it is not in here.
+        requests: calls answered, without those that were tried again.
+        throttled: answers that said to slow down, or that left a part undone.
+    """
+
+    read_units: float = 0.0
+    write_units: float = 0.0
+    requests: int = 0
+    throttled: int = 0
+
+
+class KeyedImage(NamedTuple):
+    """An item as read: its canonical key and its image, both as described in ``asyncrep.items``."""
+
+    key: bytes
+    image: Raw | bytes
+
+
+class Page(NamedTuple):
+    """What one Scan call answered: at most 1 MB of items, possibly none."""
+
+    segment: int
+    items: list[KeyedImage]
+
+
+# ── Discrepancies ───────────────────────────────────────────────────────────────────────────────────
+
+
+class State(StrEnum):
+    """What became of a discrepancy."""
+
+    FOUND = "found"
+    REPAIRED = "repaired"
+    CONTESTED = "contested"
+    """Somebody else kept changing the item while it was repaired."""
+    IN_FLIGHT = "in_flight"
+    """The primary's item kept changing while it was confirmed: not drift."""
+    EXPIRED = "expired"
+    """The item's TTL is past; DynamoDB deletes it in its own time: not drift."""
+    CHANGED = "changed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Disagreement:
+    """One record on which primary and replica disagree, as strong reads of both saw it.
+
+    Attributes:
+        key: the canonical key.
+        primary: the primary's image, None when it has no such item.
+        replica: the replica's image, None when it has no such item.
+        segment: the scan segment it was met in.
+        state: what became of it.
+        reason: one sentence where the state needs one.
+    """
+
+    kind: ClassVar[str]
+    key: bytes
+    primary: bytes | None
+    replica: bytes | None
+    segment: int = 0
+    state: State = State.FOUND
+    reason: str | None = None
+
+    def moved(self, state: State, reason: str | None = None) -> Self:
+        """Return the same discrepancy in another state."""
+        return replace(self, state=state, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing(_Disagreement):
+    """The primary's item is not in the replica."""
+
+    kind: ClassVar[str] = "missing"
+    primary: bytes
+    replica: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Different(_Disagreement):
+    """Both sides have the item and the two are not equal."""
+
+    kind: ClassVar[str] = "different"
+    primary: bytes
+    replica: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraneous(_Disagreement):
+    """The replica has an item that the primary has not."""
+
+    kind: ClassVar[str] = "extraneous"
+    primary: None = None
+    replica: bytes
+
+
+Discrepancy = Missing | Different | Extraneous
+"""One record on which primary and replica disagree."""
+
+
+def discrepancy(key: bytes, primary: bytes | None, replica: bytes | None, segment: int = 0) -> Discrepancy:
+    """Return the discrepancy of two unequal sides; the kind follows from which of them is there."""
+    if primary is not None and replica is not None:
+        return Different(key=key, primary=primary, replica=replica, segment=segment)
+    if primary is not None:
+        return Missing(key=key, primary=primary, segment=segment)
+    if replica is not None:
+        return Extraneous(key=key, replica=replica, segment=segment)
+    raise ValueError("Neither side has the item: that is no discrepancy.")
+
+
+# ── Mutations ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAbsent:
+    """A precondition: there is no item under the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesAre:
+    """A precondition: the item exists and these attributes have these values; None says it lacks one."""
+
+    expected: Mapping[str, WireValue | None]
+
+
+Precondition = ItemAbsent | AttributesAre
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write the whole item, ``image``."""
+
+    key: bytes
+    image: bytes
+    precondition: Precondition
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Set and remove some attributes of the item; all others stay as they are."""
+
+    key: bytes
+    assign: Mapping[str, WireValue]
+    remove: Collection[str]
+    precondition: AttributesAre
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the item."""
+
+    key: bytes
+    precondition: AttributesAre
+
+
+Mutation = Put | Patch | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a guarded write did.
+
+    Attributes:
+        applied: False when the precondition did not hold; nothing was written then.
+        old: the image that was there before an applied write, None when there was none.
+        caveat: says so when the precondition was too large to be checked in full by the write itself.
+    """
+
+    applied: bool
+    old: bytes | None = None
+    caveat: str | None = None
+
+
+# ── What tables can do ──────────────────────────────────────────────────────────────────────────────
+
+
+class Source(Protocol):
+    """Something that can be walked and asked for single items: a table now, a backup later."""
+
+    @property
+    def label(self) -> str:
+        """How people call it."""
+
+    @property
+    def settings(self) -> TableSettings:
+        """Its key schema and the rest of its description."""
+
+    @property
+    def meter(self) -> Meter:
+        """What was consumed through this object."""
+
+    def limited(self, limits: Limits) -> Self:
+        """Return the same source for one run: with that run's limits and a meter at zero."""
+
+    def pages(self, segment: Segment, *, keys_only: bool = False) -> AsyncIterator[Page]:
+        """Yield every page of one segment; eventually consistent. Images are keys when ``keys_only``."""
+
+    async def get(
+        self, keys: Sequence[bytes], *, consistent: bool, keys_only: bool = False
+    ) -> dict[bytes, Raw]:
+        """Return the images of those of the distinct ``keys`` (any number) that exist, by key."""
+
+
+class Destination(Source, Protocol):
+    """Something that can be written to, under a precondition that is checked against what is there."""
+
+    def is_same_as(self, other: Source) -> bool:
+        """Tell whether ``other`` is the very same place."""
+
+    async def global_regions(self) -> frozenset[str]:
+        """Return the Regions of the global table it is a member of; empty when it is of none."""
+
+    async def is_empty(self) -> bool:
+        """Tell by strongly consistent reads whether it holds no item at all."""
+
+    async def apply(self, mutation: Mutation) -> Outcome:
+        """Write one item under its precondition."""
+
+    async def put_all(self, images: Sequence[KeyedImage]) -> None:
+        """Write whole items without precondition, in as few calls as can be."""
+
+
+# ── Limits and options ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How hard a run may push.
+
+    Attributes:
+        segments: how many slices a table is scanned in, all at once; None chooses by the table's size.
+        concurrency: how many requests besides the scans may be under way at once.
+        read_units: capacity units per second and table that reads may use, None for no limit.
+        write_units: capacity units per second and table that writes may use, None for no limit.
+
+    Raises:
+        UsageError: a limit is zero or below.
+    """
+
+    segments: int | None = None
+    concurrency: int = 32
+    read_units: float | None = None
+    write_units: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.segments is not None:
+            Segment(0, self.segments)
+        for name in ("concurrency", "read_units", "write_units"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"{name.replace('_', ' ').capitalize()} must be above zero, not {value}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """When two items count as the same.
+
+    Attributes:
+        ignore: attributes that are not compared; ``aws:rep:*`` never are.
+        settle: seconds a replica is given to catch up before it is asked again.
+        tries: how often a record that is being written to is looked at before it is ``in_flight``.
+
+    Raises:
+        UsageError: ``settle`` is negative or ``tries`` is below one.
+    """
+
+    ignore: frozenset[str] = field(default_factory=frozenset)
+    settle: float = 0.5
+    tries: int = 3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.settle < float("inf"):
+            raise UsageError(f"Settle must be zero seconds or more, not {self.settle}.")
+        if self.tries < 1:
+            raise UsageError(f"Tries must be one or more, not {self.tries}.")

@@ -1,0 +1,96 @@
+"""The report of a run: what was seen, what was wrong, what became of it, and what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asyncrep.model import State
+
+if TYPE_CHECKING:
+    from asyncrep.model import Discrepancy
+
+
+@dataclass(slots=True)
+class Report:
+    """The counts of one run; they grow while it runs. Each pair of items counts once.
+
+    ``missing``, ``different`` and ``extraneous`` are confirmed drift, whether or not it was repaired
+    since. ``settled``, ``in_flight`` and ``expired`` are pairs that looked different and are no drift.
+
+    Attributes:
+        settled: the scan said different, the confirmation said equal.
+        present: items that a backfill left alone because the replica had one under the key.
+        read_units, write_units: capacity units as the service counted them, both tables together.
+        complete: every segment was seen to its end.
+    """
+
+    primary: str
+    replica: str
+    strategy: str = "batch-get"
+    segments: int = 0
+    scanned_primary: int = 0
+    scanned_replica: int = 0
+    matched: int = 0
+    missing: int = 0
+    different: int = 0
+    extraneous: int = 0
+    settled: int = 0
+    in_flight: int = 0
+    expired: int = 0
+    repaired: int = 0
+    contested: int = 0
+    failed: int = 0
+    skipped: int = 0
+    present: int = 0
+    read_units: float = 0.0
+    write_units: float = 0.0
+    throttled: int = 0
+    seconds: float = 0.0
+    complete: bool = False
+
+    @property
+    def drift(self) -> int:
+        """Confirmed discrepancies, repaired or not."""
+        return self.missing + self.different + self.extraneous
+
+    @property
+    def remaining(self) -> int:
+        """Confirmed discrepancies that are still there."""
+        return self.drift - self.repaired
+
+    @property
+    def compared(self) -> int:
+        """Pairs that were judged, each once."""
+        return self.matched + self.settled + self.drift + self.in_flight + self.expired
+
+    def count(self, found: Discrepancy) -> None:
+        """Count one discrepancy in its final state."""
+        match found.state:
+            case State.IN_FLIGHT:
+                self.in_flight += 1
+                return
+            case State.EXPIRED:
+                self.expired += 1
+                return
+            case State.REPAIRED:
+                self.repaired += 1
+            case State.CONTESTED:
+                self.contested += 1
+            case State.FAILED:
+                self.failed += 1
+            case State.SKIPPED | State.CHANGED:
+                self.skipped += 1
+            case State.FOUND:
+                pass
+        setattr(self, found.kind, getattr(self, found.kind) + 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary that ``--json`` prints."""
+        names = [name for name in self.__slots__ if name != "complete"]
+        values = {name: getattr(self, name) for name in names}
+        position = names.index("matched")
+        summary = {name: values[name] for name in names[:position]}
+        summary["compared"] = self.compared
+        summary |= {name: values[name] for name in names[position:]}
+        return summary | {"complete": self.complete}
