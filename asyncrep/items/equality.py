@@ -1,0 +1,103 @@
+"""Equality of items as DynamoDB sees it, whatever their JSON looks like.
+
+Maps and sets have no order, lists do, numbers are compared by value, binary by bytes, and types are
+never mixed: S ≠ N, BOOL true ≠ N 1, absent ≠ NULL ≠ empty.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asyncrep.items.numbers import canonical_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+SYSTEM_PREFIX = "aws:rep:"
+"""Attributes that Global Tables (2017) puts into items. They are neither compared nor written."""
+
+Wire = dict[str, dict[str, Any]]
+"""A decoded item, ``{name: {type: value}}``; numbers and binary values are still text."""
+
+_decode = msgspec.json.Decoder(Wire).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode_image(image: bytes) -> Wire:
+    """Decode an image into its wire form.
+
+    Raises:
+        ValueError: ``image`` is not a JSON object of typed attribute values.
+    """
+    return _decode(image)
+
+
+def encode_image(item: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Encode an item in wire form as a compact image."""
+    return _encode(item)
+
+
+def same_value(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Tell whether two typed values, as ``{"N": "1.0"}``, are equal to DynamoDB."""
+    return left == right or _canonical(left) == _canonical(right)
+
+
+def same_item(left: bytes, right: bytes, ignored: Collection[str] = ()) -> bool:
+    """Tell whether two images are the same item, apart from ``ignored`` and system attributes."""
+    return left == right or not differing_attributes(decode_image(left), decode_image(right), ignored)
+
+
+def differing_attributes(left: Wire, right: Wire, ignored: Collection[str] = ()) -> list[str]:
+    """Name the top-level attributes that differ or that only one side has, in the order met."""
+    names = dict.fromkeys((*left, *right))
+    return [
+        name
+        for name in names
+        if is_compared(name, ignored)
+        and (name not in left or name not in right or not same_value(left[name], right[name]))
+    ]
+
+
+def is_compared(name: str, ignored: Collection[str] = ()) -> bool:
+    """Tell whether an attribute takes part in comparisons at all."""
+    return name not in ignored and not name.startswith(SYSTEM_PREFIX)
+
+
+def without_system_attributes(image: bytes) -> bytes:
+    """Return ``image`` as it may be written to another table: without the ``aws:rep:*`` attributes."""
+    if SYSTEM_PREFIX.encode() not in image and b"\\" not in image:
+        return image
+    item = decode_image(image)
+    kept = {name: value for name, value in item.items() if not name.startswith(SYSTEM_PREFIX)}
+    return image if len(kept) == len(item) else encode_image(kept)
+
+
+def _canonical(value: Mapping[str, Any]) -> Any:
+    """Turn a typed value into nested tuples, frozensets and dicts that Python compares rightly."""
+    if len(value) != 1:
+        return dict(value)  # not a DynamoDB value: equal only to the same JSON
+    ((kind, content),) = value.items()
+    canonical = _CANONICAL.get(kind)
+    return (kind, content if canonical is None else canonical(content))
+
+
+def _binary(text: str) -> bytes | str:
+    try:
+        return b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return text
+
+
+_CANONICAL: dict[str, Callable[[Any], Any]] = {
+    "N": canonical_number,
+    "B": _binary,
+    "SS": frozenset,
+    "NS": lambda numbers: frozenset(map(canonical_number, numbers)),
+    "BS": lambda values: frozenset(map(_binary, values)),
+    "L": lambda elements: [_canonical(element) for element in elements],
+    "M": lambda members: {name: _canonical(member) for name, member in members.items()},
+}

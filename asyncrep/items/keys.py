@@ -1,0 +1,176 @@
+"""Record keys: picked out of raw images, or read from what a user typed; canonical either way."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw
+
+from asyncrep.errors import KeyFormatError
+from asyncrep.items.numbers import canonical_number
+from asyncrep.model import KeyAttribute, KeyedImage, KeySchema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# Raw key values that are canonical already, by far the most: nothing is decoded for them.
+_ALREADY_CANONICAL: dict[str, Callable[[Any], object]] = {
+    "S": re.compile(rb'\{"S":"[^"\\]*"\}').fullmatch,
+    "N": re.compile(
+        rb'\{"N":"(?:0|-?[1-9][0-9]{0,125}|-?(?:0|[1-9][0-9]{0,125})\.[0-9]{0,190}[1-9])"\}'
+    ).fullmatch,
+    "B": re.compile(rb'\{"B":"(?:[A-Za-z0-9+/]{4})*"\}').fullmatch,
+}
+_TYPE_NAMES = {"S": "a string", "N": "a number", "B": "binary, as base64"}
+
+_encode = msgspec.json.Encoder().encode
+_decode_value = msgspec.json.Decoder(dict[str, str]).decode
+_decode_raw_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class KeyReader:
+    """Reads the canonical keys of one table's items.
+
+    A key is the compact wire JSON of the key attributes in key-schema order,
+    ``{"id":{"S":"a"},"n":{"N":"5"}}``, with numbers and base64 in their one canonical spelling.
+    """
+
+    def __init__(self, schema: KeySchema) -> None:
+        self.schema = schema
+        self._types = [attribute.type for attribute in schema.attributes]
+        names = [attribute.name for attribute in schema.attributes]
+        openings = [_encode(name) + b":" for name in names]
+        self._openings = [b"{" + openings[0], *(b"," + opening for opening in openings[1:])]
+        self._raw_members = _member_picker(names)
+
+    def key(self, image: bytes | Raw) -> bytes:
+        """Return the canonical key of an image.
+
+        Raises:
+            KeyFormatError: the image lacks a key attribute, or has one of another type.
+        """
+        try:
+            members = self._raw_members(image)
+        except (msgspec.MsgspecError, KeyError) as error:
+            raise KeyFormatError(f"An item has not the key {self.schema}: {error}.") from error
+        pieces: list[bytes | Raw] = []
+        for opening, kind, raw in zip(self._openings, self._types, members, strict=True):
+            pieces.append(opening)
+            pieces.append(raw if _ALREADY_CANONICAL[kind](raw) else _canonical_attribute(raw, kind))
+        pieces.append(b"}")
+        return b"".join(pieces)
+
+    def keyed(self, images: Iterable[Raw]) -> list[KeyedImage]:
+        """Pair every image of a page with its canonical key."""
+        key = self.key
+        return [KeyedImage(key(image), image) for image in images]
+
+    def parse(self, text: str) -> bytes:
+        """Read a key that a user typed as one JSON object, plain or in wire form.
+
+        ``{"id":"abc","n":5}`` and ``{"id":{"S":"abc"},"n":{"N":"5"}}`` are the same key; a binary
+        attribute is base64 text in both.
+
+        Raises:
+            KeyFormatError: with one sentence that says what is wrong.
+        """
+        try:
+            members = json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+        except ValueError as error:
+            raise KeyFormatError(f"The key is not JSON ({error}): {text}") from error
+        if not isinstance(members, dict):
+            raise KeyFormatError(
+                f'The key must be a JSON object, as {{"{self.schema.hash.name}": …}}: {text}'
+            )
+        expected = {attribute.name for attribute in self.schema.attributes}
+        for name in members.keys() - expected:
+            raise KeyFormatError(f'"{name}" is not part of the table\'s key, which is {self.schema}.')
+        for name in expected - members.keys():
+            raise KeyFormatError(f'The key misses "{name}": the table\'s key is {self.schema}.')
+        return self.from_wire({a.name: _typed(members[a.name], a) for a in self.schema.attributes})
+
+    def from_wire(self, key: dict[str, dict[str, str]]) -> bytes:
+        """Return the canonical key of a key in decoded wire form."""
+        return self.key(_encode(key))
+
+
+class _Number(str):
+    """The text of a JSON number, kept apart from a JSON string."""
+
+    __slots__ = ()
+
+
+def _typed(value: object, attribute: KeyAttribute) -> dict[str, str]:
+    """Turn one member of a typed key into a wire value of the attribute's type, or refuse it."""
+    name, kind = attribute.name, attribute.type
+    if isinstance(value, dict):
+        if list(value) != [kind] or not isinstance(value[kind], str) or isinstance(value[kind], _Number):
+            raise KeyFormatError(f'Key attribute "{name}" must be {{"{kind}": "…"}}: {json.dumps(value)}')
+        text = value[kind]
+    elif isinstance(value, str) and isinstance(value, _Number) == (kind == "N"):
+        text = str(value)
+    else:
+        raise KeyFormatError(
+            f'Key attribute "{name}" must be {_TYPE_NAMES[kind]} ({kind}): {json.dumps(value)}'
+        )
+    if not text:
+        raise KeyFormatError(f'Key attribute "{name}" must not be empty.')
+    if kind == "N" and not re.fullmatch(r"-?[0-9.]+(?:[eE][+-]?[0-9]+)?", canonical_number(text)):
+        raise KeyFormatError(f'Key attribute "{name}" is not a number: {text}')
+    if kind == "B":
+        _check_base64(name, text)
+    return {kind: text}
+
+
+def _check_base64(name: str, text: str) -> None:
+    try:
+        b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise KeyFormatError(
+            f'Key attribute "{name}" is binary and must be base64 ({error}): {text}'
+        ) from error
+
+
+def _canonical_attribute(raw: bytes | Raw, kind: str) -> bytes:
+    """Decode one raw key value, ``{"N": "1.0"}``, and encode it canonically, ``{"N":"1"}``."""
+    try:
+        text = _decode_value(raw)[kind]
+    except (msgspec.MsgspecError, KeyError) as error:
+        raise KeyFormatError(f"A key attribute is not of type {kind}: {bytes(raw).decode()}") from error
+    if kind == "N":
+        text = canonical_number(text)
+    elif kind == "B":
+        text = _canonical_base64(text)
+    return _encode({kind: text})
+
+
+def _canonical_base64(text: str) -> str:
+    try:
+        return b64encode(b64decode(text, validate=True)).decode("ascii")
+    except (binascii.Error, ValueError):
+        return text
+
+
+def _member_picker(names: list[str]) -> Callable[[bytes | Raw], Iterable[Raw]]:
+    """Make the function that picks the raw values of ``names`` out of an image and decodes nothing else."""
+    fields = [f"field{position}" for position in range(len(names))]
+    try:
+        struct = msgspec.defstruct(
+            "KeyMembers",
+            [(field, Raw) for field in fields],
+            rename=dict(zip(fields, names, strict=True)),
+            gc=False,
+        )
+    except ValueError:  # a name with quotes, backslashes or control characters cannot be renamed to
+        return lambda image: _chosen(_decode_raw_members(image), names)
+    decode = msgspec.json.Decoder(struct).decode
+    return lambda image: msgspec.structs.astuple(decode(image))
+
+
+def _chosen(members: dict[str, Raw], names: list[str]) -> list[Raw]:
+    return [members[name] for name in names]
