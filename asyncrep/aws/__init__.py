@@ -1,0 +1,11 @@
+"""All input and output with AWS; the only place that knows aioboto3, botocore and aiohttp.
+
+How a call goes:
+    table.py     a table as the rest of asyncrep sees it: pages, get, apply, put_all
+    scan.py read.py write.py guard.py
+                 make request bodies out of raw slices and cut answers into raw slices
+    capacity.py  counts the units every answer reports and paces the calls
+    client.py    sends one body, checks the answer's checksum, tries again what can be tried again
+    session.py   makes the aioboto3 client: credentials, Region, endpoint, role
+    errors.py    turns every exception of botocore and aiohttp into one of ``asyncrep.errors``
+"""

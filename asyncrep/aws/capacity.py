@@ -1,0 +1,61 @@
+"""Capacity units: counted from every answer, and paced by the run's limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from asyncrep.flow.limiter import Pace
+from asyncrep.model import Limits, Meter
+
+if TYPE_CHECKING:
+    from asyncrep.flow.clock import Clock
+
+Direction = Literal["read", "write"]
+
+
+class Consumed(msgspec.Struct):
+    """The ``ConsumedCapacity`` of one table in an answer."""
+
+    CapacityUnits: float = 0.0
+
+
+class Budget:
+    """One table's pace in one run: both directions, shared by everything that run does to the table."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self.meter = Meter()
+        self._paces: dict[Direction, Pace] = {
+            "read": Pace(limits.read_units, clock),
+            "write": Pace(limits.write_units, clock),
+        }
+
+    async def spend(self, direction: Direction, estimate: float) -> None:
+        """Wait until ``estimate`` units may be spent."""
+        await self._paces[direction].spend(estimate)
+
+    def charge(self, direction: Direction, units: float, estimate: float) -> None:
+        """Count the units a call took and correct the pace by what the estimate missed."""
+        self._paces[direction].correct(units - estimate)
+        if direction == "read":
+            self.meter.read_units += units
+        else:
+            self.meter.write_units += units
+
+
+@dataclass(slots=True)
+class Estimator:
+    """Guesses what the next call will take from what the last ones took.
+
+    Attributes:
+        units: the current guess, to begin with the most a first call may cost.
+    """
+
+    units: float
+    _weight: float = field(default=0.3, repr=False)
+
+    def learn(self, units: float) -> None:
+        """Move the guess towards what a call really took."""
+        self.units += (units - self.units) * self._weight

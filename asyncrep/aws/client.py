@@ -1,0 +1,106 @@
+"""Sends raw request bodies to one table's endpoint and tries again what can be tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from asyncrep.aws.errors import Cure, cure, translate
+from asyncrep.aws.session import BODY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+    from asyncrep.flow.clock import Clock
+    from asyncrep.flow.retry import RetryPolicy
+    from asyncrep.model import Meter
+
+_METHODS = {
+    "Scan": "scan",
+    "BatchGetItem": "batch_get_item",
+    "BatchWriteItem": "batch_write_item",
+    "PutItem": "put_item",
+    "UpdateItem": "update_item",
+    "DeleteItem": "delete_item",
+}
+_BY_REQUEST_ITEMS = frozenset({"BatchGetItem", "BatchWriteItem"})
+
+
+class WireClient:
+    """A DynamoDB client for one table that speaks bytes.
+
+    Args:
+        client: made by ``asyncrep.aws.session.open_client``.
+        name: the table's name or ARN, as requests name it.
+        label: the table as the user named it, for messages.
+        retry: how often and after how long a failed call is tried again.
+        clock: passes the time between tries.
+    """
+
+    def __init__(
+        self, client: DynamoDBClient, name: str, label: str, retry: RetryPolicy, clock: Clock
+    ) -> None:
+        self.name = name
+        self.label = label
+        self.retry = retry
+        self.clock = clock
+        self._client = client
+
+    async def call(self, operation: str, body: bytes, meter: Meter) -> bytes:
+        """Send ``body`` as it is and return the answer's body as it is, checked against its checksum.
+
+        Raises:
+            ServiceError: the call failed for good; see ``asyncrep.errors`` for which one says what.
+        """
+        # The endpoint rules of botocore want to see the table's name in the parameters.
+        parameters: dict[str, Any] = (
+            {"RequestItems": {self.name: {}}} if operation in _BY_REQUEST_ITEMS else {"TableName": self.name}
+        )
+        parameters[BODY] = body
+        method = getattr(self._client, _METHODS[operation])
+        result = await self._retried(operation, lambda: method(**parameters), meter)
+        answer: bytes = result[BODY]
+        return answer
+
+    async def ask(
+        self, operation: str, method: str, meter: Meter, *, attempts: int | None = None, **parameters: Any
+    ) -> dict[str, Any]:
+        """Make one of the rare calls that botocore may serialize and parse, as DescribeTable.
+
+        Raises:
+            ServiceError: the call failed for good, or ``attempts`` times.
+        """
+        bound = getattr(self._client, method)
+        return await self._retried(operation, lambda: bound(**parameters), meter, attempts)
+
+    async def _retried(
+        self,
+        operation: str,
+        attempt: Callable[[], Awaitable[dict[str, Any]]],
+        meter: Meter,
+        attempts: int | None = None,
+    ) -> dict[str, Any]:
+        """Run ``attempt`` until it succeeds, fails for good, or the retry policy gives up."""
+        attempts = attempts or self.retry.attempts
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                result = await attempt()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                remedy = cure(error)
+                if remedy is Cure.SLOW_DOWN:
+                    meter.throttled += 1
+                if remedy is Cure.NONE or tries >= attempts:
+                    translated = translate(error, operation, self.label)
+                    if translated is None:
+                        raise
+                    raise translated from error
+                await self.clock.sleep(self.retry.delay(tries))
+            else:
+                meter.requests += 1
+                return result

@@ -1,0 +1,141 @@
+"""What each exception of botocore and aiohttp means: whether to try again, and what to raise."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from asyncrep import errors
+
+if TYPE_CHECKING:
+    from asyncrep.errors import ServiceError
+
+
+class ChecksumError(Exception):
+    """An answer's body does not match its ``x-amz-crc32`` header: it was damaged on the way."""
+
+
+class Cure(Enum):
+    """What can be done about a failed call."""
+
+    NONE = "none"
+    RETRY = "retry"
+    SLOW_DOWN = "slow down"
+
+
+_THROTTLES = frozenset({
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+})  # fmt: skip
+_TRANSIENT = frozenset({
+    "InternalFailure",
+    "InternalServerError",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+})  # fmt: skip
+_CLASSES: dict[str, type[ServiceError]] = {
+    "AccessDenied": errors.PermissionDeniedError,
+    "AccessDeniedException": errors.PermissionDeniedError,
+    "ConditionalCheckFailedException": errors.ConditionFailedError,
+    "ExpiredToken": errors.CredentialsError,
+    "ExpiredTokenException": errors.CredentialsError,
+    "IncompleteSignature": errors.CredentialsError,
+    "IncompleteSignatureException": errors.CredentialsError,
+    "InvalidClientTokenId": errors.CredentialsError,
+    "InvalidSignatureException": errors.CredentialsError,
+    "ItemCollectionSizeLimitExceededException": errors.RejectedError,
+    "MissingAuthenticationToken": errors.CredentialsError,
+    "MissingAuthenticationTokenException": errors.CredentialsError,
+    "ResourceNotFoundException": errors.TableNotFoundError,
+    "SerializationException": errors.RejectedError,
+    "SignatureDoesNotMatch": errors.CredentialsError,
+    "TableNotFoundException": errors.TableNotFoundError,
+    "UnrecognizedClientException": errors.CredentialsError,
+    "ValidationException": errors.RejectedError,
+}
+
+
+def cure(error: Exception) -> Cure:
+    """Tell whether the call that failed with ``error`` is worth trying again."""
+    from botocore.exceptions import ClientError, HTTPClientError, SSLError  # noqa: PLC0415
+
+    if isinstance(error, ClientError):
+        code, status = _code(error), _status(error)
+        if code in _THROTTLES:
+            return Cure.SLOW_DOWN
+        return Cure.RETRY if code in _TRANSIENT or status >= 500 else Cure.NONE
+    if isinstance(error, SSLError):
+        return Cure.NONE
+    # A body damaged so that it is no UTF-8 or no JSON any more fails before its checksum is looked at.
+    damaged = (ChecksumError, HTTPClientError, ConnectionError, TimeoutError, ValueError)
+    return Cure.RETRY if isinstance(error, damaged) else Cure.NONE
+
+
+def translate(error: Exception, action: str, place: str) -> ServiceError | None:
+    """Return the asyncrep error that says in one sentence what happened, None for errors not of AWS.
+
+    Args:
+        error: what botocore, aiohttp or the answer's parser raised.
+        action: the operation that failed, as ``Scan``.
+        place: the table, as the user named it.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    if isinstance(error, ClientError):
+        return _from_answer(error, action, place)
+    name = type(error).__name__
+    if name in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
+                "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"}:  # fmt: skip
+        return errors.CredentialsError(
+            f"No AWS credentials for {place}: {_sentence(error)} "
+            "Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile."
+        )
+    if isinstance(error, ChecksumError):
+        return errors.UnreachableError(f"{action} on {place}: {_sentence(error)}")
+    if isinstance(error, BotoCoreError | ConnectionError | TimeoutError):
+        return errors.UnreachableError(f"{action} on {place} could not reach the service: {_sentence(error)}")
+    return None
+
+
+def _from_answer(error: Any, action: str, place: str) -> ServiceError:
+    code, status = _code(error), _status(error)
+    message = error.response.get("Error", {}).get("Message") or "no further message"
+    if code in _THROTTLES:
+        return errors.ThrottledError(
+            f"{action} on {place} is still throttled after every retry ({code}).", code=code
+        )
+    known = _CLASSES.get(code)
+    if known is errors.TableNotFoundError:
+        return known(f"There is no table {place} (any more).", code=code)
+    if known is not None:
+        return known(f"{action} on {place}: {code}: {_one_line(message)}", code=code)
+    if status >= 500 or code in _TRANSIENT:
+        return errors.UnreachableError(
+            f"{action} on {place} kept failing with {code}: {_one_line(message)}", code=code
+        )
+    return errors.ServiceError(f"{action} on {place}: {code}: {_one_line(message)}", code=code)
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _sentence(error: Exception) -> str:
+    return _one_line(str(error)).rstrip(".") + "."
+
+
+def _one_line(message: str) -> str:
+    return re.sub(r"\s+", " ", message).strip()

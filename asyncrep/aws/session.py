@@ -1,0 +1,175 @@
+"""Makes aioboto3 DynamoDB clients whose calls carry raw bodies, both ways.
+
+The seam to botocore is four of its public events, registered on our clients alone, so that a caller's
+session stays as it was:
+
+    provide-client-params   takes our request body out of the call's parameters
+    before-call             puts it in place of the body that botocore serialized, before it is signed
+    before-parse            checks the answer's checksum, and hands the body on instead of parsing it
+    needs-retry             is unregistered: there is one retry layer, ours (``asyncrep.aws.client``)
+"""
+
+from __future__ import annotations
+
+import zlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from asyncrep.aws.errors import ChecksumError, translate
+from asyncrep.errors import CredentialsError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import aioboto3
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+    from asyncrep.location import TableRef
+
+BODY = "AsyncrepBody"
+"""The parameter that carries a raw request body, and the member of a result that carries a raw answer."""
+
+DEFAULT_REGION = "us-east-1"
+"""The Region of a local endpoint when neither the location nor the environment names one."""
+
+_CONTEXT_KEY = "asyncrep_body"
+_CONNECTIONS = 512  # opened on demand only; what really bounds them is Limits
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def open_client(
+    ref: TableRef,
+    *,
+    session: aioboto3.Session | None = None,
+    profile: str | None = None,
+    role_arn: str | None = None,
+) -> AsyncIterator[DynamoDBClient]:
+    """Open a DynamoDB client for the table's Region and endpoint.
+
+    Args:
+        ref: where the table is.
+        session: the caller's session; without one, the environment's credentials and config are used.
+        profile: a profile of the AWS config files, instead of ``session``.
+        role_arn: a role to assume with those credentials.
+
+    Raises:
+        CredentialsError: the profile does not exist, or the role cannot be assumed.
+    """
+    import aioboto3  # noqa: PLC0415 - takes longer to import than a whole --help may
+    from aiobotocore.config import AioConfig  # noqa: PLC0415
+
+    try:
+        base = session or aioboto3.Session(profile_name=profile)
+        region = ref.region or base.region_name or DEFAULT_REGION
+        if role_arn:
+            base = await _assume_role(base, role_arn, region)
+    except Exception as error:
+        translated = translate(error, "Opening a session", str(ref))
+        if translated is None:
+            raise
+        raise translated from error
+    config = AioConfig(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        max_pool_connections=_CONNECTIONS,
+        parameter_validation=False,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        user_agent_extra="asyncrep",
+    )
+    async with base.client(
+        "dynamodb", region_name=region, endpoint_url=ref.endpoint_url, config=config
+    ) as client:
+        _install(client)
+        yield client
+
+
+def _install(client: DynamoDBClient) -> None:
+    events: Any = client.meta.events  # the stubs know only handlers that return nothing
+    events.unregister("needs-retry.dynamodb", unique_id="retry-config-dynamodb")
+    events.register("provide-client-params.dynamodb", _take_body)
+    events.register("before-call.dynamodb", _place_body)
+    events.register("before-parse.dynamodb", _check_and_hand_on)
+
+
+def _take_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any] | None:
+    if BODY not in params:
+        return None
+    context[_CONTEXT_KEY] = params[BODY]
+    return {name: value for name, value in params.items() if name != BODY}
+
+
+def _place_body(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    body = context.get(_CONTEXT_KEY)
+    if body is not None:
+        params["body"] = body
+
+
+# The operations that are always called with a raw body; the event that precedes parsing knows no more.
+RAW_OPERATIONS = frozenset({"Scan", "BatchGetItem", "BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem"})
+
+
+def _check_and_hand_on(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+) -> None:
+    body: bytes = response_dict["body"]
+    check_crc(response_dict["headers"], body)
+    if operation_model.name in RAW_OPERATIONS and response_dict["status_code"] < 300:
+        customized_response_dict[BODY] = body
+        response_dict["body"] = b"{}"
+
+
+def check_crc(headers: Mapping[str, str], body: bytes) -> None:
+    """Believe an answer only if its body matches the checksum that DynamoDB sent with it.
+
+    Raises:
+        ChecksumError: it does not match. Answers without the header are believed.
+    """
+    expected = headers.get("x-amz-crc32")
+    if expected is not None and int(expected) != zlib.crc32(body):
+        raise ChecksumError("The answer was damaged on the way: its CRC-32 is wrong.")
+
+
+async def _assume_role(base: aioboto3.Session, role_arn: str, region: str) -> aioboto3.Session:
+    """Return a session that acts as ``role_arn`` and renews its credentials before they expire."""
+    import aioboto3  # noqa: PLC0415
+    from aiobotocore.credentials import (  # noqa: PLC0415
+        AioAssumeRoleCredentialFetcher,
+        AioDeferredRefreshableCredentials,
+    )
+    from aiobotocore.session import get_session  # noqa: PLC0415
+
+    def make_client(service: str, **arguments: Any) -> Any:
+        frozen = {name: arguments.get(name) for name in _CREDENTIAL_NAMES}
+        return aioboto3.Session(**frozen).client(service, region_name=region)
+
+    source = await base.get_credentials()
+    if source is None:
+        raise CredentialsError(f"There are no AWS credentials with which to assume {role_arn}.")
+    fetcher = AioAssumeRoleCredentialFetcher(
+        client_creator=make_client,
+        source_credentials=source,
+        role_arn=role_arn,
+        extra_args={"RoleSessionName": "asyncrep"},
+    )
+    credentials = AioDeferredRefreshableCredentials(
+        method="assume-role", refresh_using=fetcher.fetch_credentials
+    )
+    await credentials.get_frozen_credentials()
+    core = get_session()
+    core.register_component("credential_provider", _Fixed(credentials))
+    return aioboto3.Session(botocore_session=core)
+
+
+_CREDENTIAL_NAMES = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+
+
+class _Fixed:
+    """A credential provider that always provides the same, self-renewing credentials."""
+
+    def __init__(self, credentials: Any) -> None:
+        self._credentials = credentials
+
+    async def load_credentials(self) -> Any:
+        return self._credentials

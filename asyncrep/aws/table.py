@@ -1,0 +1,153 @@
+"""A DynamoDB table as the rest of asyncrep sees it: a Source and a Destination."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from asyncrep.aws.capacity import Budget
+from asyncrep.aws.client import WireClient
+from asyncrep.aws.describe import describe, legacy_global_regions
+from asyncrep.aws.read import BatchReader, Projection
+from asyncrep.aws.scan import holds_any_item, scan_pages
+from asyncrep.aws.session import open_client
+from asyncrep.aws.write import Writer
+from asyncrep.flow.clock import SystemClock
+from asyncrep.flow.retry import RetryPolicy
+from asyncrep.items.keys import KeyReader
+from asyncrep.location import TableRef
+from asyncrep.model import Limits, Meter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import aioboto3
+    from msgspec import Raw
+
+    from asyncrep.flow.clock import Clock
+    from asyncrep.model import KeyedImage, Mutation, Outcome, Page, Segment, Source, TableSettings
+
+_OPENING_ATTEMPTS = 3  # a wrong host should not take a minute to say so
+
+
+class Table:
+    """An open table. Make one with ``open_table``; it is good for any number of runs, also at once.
+
+    Attributes:
+        settings: the table's description, read when it was opened.
+        keys: reads the canonical keys of this table's items.
+        meter: what was consumed through this object.
+    """
+
+    def __init__(
+        self, client: WireClient, ref: TableRef, settings: TableSettings, limits: Limits | None = None
+    ) -> None:
+        self.ref = ref
+        self.settings = settings
+        self.keys = KeyReader(settings.schema)
+        self._client = client
+        self._budget = Budget(limits or Limits(), client.clock)
+        self._reader = BatchReader(self.keys)
+        self._writer = Writer(self.keys)
+
+    @property
+    def label(self) -> str:
+        """The table as its user named it."""
+        return str(self.ref)
+
+    @property
+    def meter(self) -> Meter:
+        """What was consumed through this object."""
+        return self._budget.meter
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that passes the time between tries."""
+        return self._client.clock
+
+    def limited(self, limits: Limits) -> Table:
+        """Return the same table for one run: with its own limits and a meter at zero."""
+        return Table(self._client, self.ref, self.settings, limits)
+
+    def is_same_as(self, other: Source) -> bool:
+        """Tell whether both are one and the same table under two names, so far as can be told."""
+        if not isinstance(other, Table):
+            return False
+        if self.ref.endpoint_url == other.ref.endpoint_url and self.settings.arn == other.settings.arn:
+            return True
+        mine, others = self.settings.table_id, other.settings.table_id
+        return mine is not None and mine == others
+
+    async def global_regions(self) -> frozenset[str]:
+        """Return the Regions of the global table this table is a member of, of either version."""
+        if self.settings.replica_regions:
+            return self.settings.replica_regions
+        return await legacy_global_regions(self._client, self.settings.name, self.meter)
+
+    async def is_empty(self) -> bool:
+        """Tell by strongly consistent reads whether the table holds no item at all."""
+        return not await holds_any_item(self._client, self._budget)
+
+    def pages(self, segment: Segment, *, keys_only: bool = False) -> AsyncIterator[Page]:
+        """Yield every page of one segment, eventually consistent; see ``asyncrep.aws.scan``."""
+        projection = Projection(self.settings.schema) if keys_only else None
+        return scan_pages(self._client, self.keys, segment, self._budget, projection)
+
+    async def get(
+        self, keys: Sequence[bytes], *, consistent: bool, keys_only: bool = False
+    ) -> dict[bytes, Raw]:
+        """Return the images of those of the distinct ``keys`` (any number) that exist, by key."""
+        return await self._reader.get(
+            self._client, self._budget, keys, consistent=consistent, keys_only=keys_only
+        )
+
+    async def apply(self, mutation: Mutation) -> Outcome:
+        """Write one item under its precondition; see ``asyncrep.aws.write.Writer.apply``."""
+        return await self._writer.apply(self._client, self._budget, mutation)
+
+    async def put_all(self, images: Sequence[KeyedImage]) -> None:
+        """Write whole items without precondition; see ``asyncrep.aws.write.Writer.put_all``."""
+        await self._writer.put_all(self._client, self._budget, images)
+
+
+@asynccontextmanager
+async def open_table(
+    location: str | TableRef,
+    *,
+    session: aioboto3.Session | None = None,
+    endpoint_url: str | None = None,
+    profile: str | None = None,
+    role_arn: str | None = None,
+    retry: RetryPolicy | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[Table]:
+    """Open a table by its location and read its settings.
+
+    Args:
+        location: ``REGION/TABLE``, an ARN, ``HOST:PORT/TABLE`` or ``http(s)://HOST:PORT/TABLE``.
+        session: an aioboto3 session of the caller's; it is used as it is and not changed.
+        endpoint_url: the endpoint, for locations that do not name one.
+        profile: a profile of the AWS config files, when no session is given.
+        role_arn: a role to assume first.
+        retry: how failed calls are tried again.
+        clock: where time comes from.
+
+    Raises:
+        LocationError: the location is of no known form.
+        CredentialsError, PermissionDeniedError, TableNotFoundError, UnreachableError: as they say.
+
+    Example:
+        >>> async with open_table("us-east-1/orders") as table:
+        ...     print(table.settings.schema)
+    """
+    ref = location if isinstance(location, TableRef) else TableRef.parse(location, endpoint_url=endpoint_url)
+    retry = retry or RetryPolicy()
+    clock = clock or SystemClock()
+    async with open_client(ref, session=session, profile=profile, role_arn=role_arn) as client:
+        name = ref.arn or ref.table
+        opening = WireClient(
+            client, name, str(ref), replace(retry, attempts=min(retry.attempts, _OPENING_ATTEMPTS)), clock
+        )
+        settings = await describe(opening, Meter())
+        yield Table(WireClient(client, name, str(ref), retry, clock), ref, settings)

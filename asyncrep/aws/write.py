@@ -1,0 +1,143 @@
+"""Writes items: whole ones in bulk, and single ones under a precondition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Raw
+
+from asyncrep.aws.capacity import Consumed, Estimator
+from asyncrep.aws.guard import Expressions, expressions
+from asyncrep.aws.read import wait_for_unprocessed
+from asyncrep.errors import ConditionFailedError
+from asyncrep.items.equality import without_system_attributes
+from asyncrep.model import Delete, Outcome, Patch, Put
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncrep.aws.capacity import Budget
+    from asyncrep.aws.client import WireClient
+    from asyncrep.items.keys import KeyReader
+    from asyncrep.model import KeyedImage, Mutation
+
+BATCH_ITEMS = 25
+"""The most items that one BatchWriteItem takes; together 16 MB, which 25 items of 400 KB never pass."""
+
+
+class _PutRequest(msgspec.Struct):
+    Item: Raw
+
+
+class _WriteRequest(msgspec.Struct):
+    PutRequest: _PutRequest
+
+
+class _BulkAnswer(msgspec.Struct):
+    UnprocessedItems: dict[str, list[_WriteRequest]] = {}
+    ConsumedCapacity: list[Consumed] = []
+
+
+class _GuardedAnswer(msgspec.Struct):
+    Attributes: Raw = Raw(b"{}")
+    ConsumedCapacity: Consumed | None = None
+
+
+_decode_bulk = msgspec.json.Decoder(_BulkAnswer).decode
+_decode_guarded = msgspec.json.Decoder(_GuardedAnswer).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Writer:
+    """Writes to one table. It remembers what writes cost, to estimate the next ones."""
+
+    def __init__(self, keys: KeyReader) -> None:
+        self._keys = keys
+        self._per_item = Estimator(1.0)
+
+    async def put_all(self, client: WireClient, budget: Budget, images: Sequence[KeyedImage]) -> None:
+        """Write whole items without precondition, 25 a call, until the service has taken every one.
+
+        Where a key occurs twice the later image counts: the service refuses batches with twins.
+
+        Raises:
+            ThrottledError: some items stayed unprocessed however often they were sent.
+            ServiceError: a call failed for good.
+        """
+        opening = b'{"ReturnConsumedCapacity":"TOTAL","RequestItems":{%b:[' % _encode(client.name)
+        pending = {item.key: without_system_attributes(bytes(item.image)) for item in images}
+        fruitless = 0
+        while pending:
+            batch = dict(list(pending.items())[:BATCH_ITEMS])
+            requests = b",".join(b'{"PutRequest":{"Item":%b}}' % image for image in batch.values())
+            answer = await self._send(client, budget, opening + requests + b"]}}", len(batch))
+            unprocessed = {
+                self._keys.key(request.PutRequest.Item): bytes(request.PutRequest.Item)
+                for requests_left in answer.UnprocessedItems.values()
+                for request in requests_left
+            }
+            for key in batch.keys() - unprocessed.keys():
+                del pending[key]
+            if unprocessed:
+                fruitless = fruitless + 1 if len(unprocessed) == len(batch) else 0
+                await wait_for_unprocessed(
+                    client, budget, fruitless, f"{len(pending)} items", "BatchWriteItem"
+                )
+
+    async def _send(self, client: WireClient, budget: Budget, body: bytes, size: int) -> _BulkAnswer:
+        estimate = self._per_item.units * size
+        await budget.spend("write", estimate)
+        answer = _decode_bulk(await client.call("BatchWriteItem", body, budget.meter))
+        units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity)
+        budget.charge("write", units, estimate)
+        self._per_item.learn(units / size)
+        return answer
+
+    async def apply(self, client: WireClient, budget: Budget, mutation: Mutation) -> Outcome:
+        """Write one item under its precondition and return what was there before.
+
+        A refused precondition is an answer, not an error: ``Outcome.applied`` is false then. It may
+        also be this very write: a try whose answer got lost has landed, and the next is refused.
+
+        Raises:
+            ServiceError: the call failed for good.
+        """
+        made = expressions(mutation, self._keys.schema)
+        operation, body = _request(client.name, mutation, made)
+        estimate = self._per_item.units
+        await budget.spend("write", estimate)
+        try:
+            answer = _decode_guarded(await client.call(operation, body, budget.meter))
+        except ConditionFailedError:
+            return Outcome(applied=False)
+        units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0
+        budget.charge("write", units, estimate)
+        self._per_item.learn(units)
+        old = bytes(answer.Attributes)
+        return Outcome(applied=True, old=None if old == b"{}" else old, caveat=_caveat(made))
+
+
+def _caveat(made: Expressions) -> str | None:
+    if not made.unguarded:
+        return None
+    total = made.guarded + made.unguarded
+    return (
+        f"The item is too large for one condition: {made.guarded} of {total} attributes were checked by it."
+    )
+
+
+def _request(table: str, mutation: Mutation, made: Expressions) -> tuple[str, bytes]:
+    """Return the operation and the body of a guarded write; keys and images go in as raw slices."""
+    members = made.members() | {
+        "TableName": table,
+        "ReturnValues": "ALL_OLD",
+        "ReturnConsumedCapacity": "TOTAL",
+    }
+    match mutation:
+        case Put():
+            return "PutItem", _encode(members | {"Item": Raw(without_system_attributes(mutation.image))})
+        case Patch():
+            return "UpdateItem", _encode(members | {"Key": Raw(mutation.key)})
+        case Delete():
+            return "DeleteItem", _encode(members | {"Key": Raw(mutation.key)})

@@ -1,0 +1,31 @@
+"""How often and after how long something is tried again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential backoff with full jitter.
+
+    Source: AWS's guidance on retries, "Exponential Backoff And Jitter": a uniformly random share of a
+    doubling, capped delay spreads clients that were throttled together.
+
+    Attributes:
+        attempts: how often something is tried in all.
+        first: seconds that the first delay is at most.
+        longest: seconds that any delay is at most.
+        random: where the jitter comes from.
+    """
+
+    attempts: int = 12
+    first: float = 0.05
+    longest: float = 10.0
+    random: random.Random = field(default_factory=random.Random, repr=False, compare=False)
+
+    def delay(self, attempt: int) -> float:
+        """Return the seconds to wait after failed attempt number ``attempt``, counted from 1."""
+        ceiling = min(self.longest, self.first * 2.0 ** min(attempt - 1, 30))
+        return self.random.uniform(0.0, ceiling)

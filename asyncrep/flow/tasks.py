@@ -1,0 +1,30 @@
+"""Runs coroutines side by side so that none is left behind, and one error stays one error."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+T = TypeVar("T")
+
+
+async def side_by_side(coroutines: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """Run all coroutines at once and return their results in order.
+
+    When one fails the others are cancelled and waited for, and its exception is raised as it is, not
+    within an exception group.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except* Exception as failures:  # noqa: BLE001 - raised again at once, only unwrapped
+        raise _first(failures) from None
+    return [task.result() for task in tasks]
+
+
+def _first(failures: BaseExceptionGroup[Exception]) -> Exception:
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
