@@ -1,0 +1,92 @@
+"""Confirms candidates by strong reads: P1, settle, R, P2; only P1 = P2 ≠ R is drift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asyncrep.diff.expiry import is_expired
+from asyncrep.items.equality import same_item
+from asyncrep.model import State, discrepancy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncrep.diff.run import Run
+    from asyncrep.model import Discrepancy, Source
+
+
+class Candidate(NamedTuple):
+    """A record to be confirmed: its key, the segment it was met in, and about how many bytes it has."""
+
+    key: bytes
+    segment: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What confirmation makes of a candidate.
+
+    Attributes:
+        discrepancy: in state found, in_flight or expired; None when both sides are equal after all.
+        gone: settled because neither side has the item any more.
+    """
+
+    candidate: Candidate
+    discrepancy: Discrepancy | None
+    gone: bool = False
+
+
+async def confirm(run: Run[Any], candidates: Sequence[Candidate]) -> list[Verdict]:
+    """Judge candidates (distinct keys), again and again for those whose primary keeps changing."""
+    verdicts: list[Verdict] = []
+    pending = list(candidates)
+    for tries_left in reversed(range(run.comparison.tries)):
+        keys = [candidate.key for candidate in pending]
+        before = await read_strongly(run, run.primary, keys)
+        await run.clock.sleep(run.comparison.settle)
+        replica = await read_strongly(run, run.replica, keys)
+        after = await read_strongly(run, run.primary, keys)
+        moving = []
+        for candidate in pending:
+            key = candidate.key
+            verdict = _judge(run, candidate, after.get(key), replica.get(key))
+            if verdict.discrepancy is None or same_side(run, before.get(key), after.get(key)):
+                verdicts.append(verdict)
+            elif tries_left:
+                moving.append(candidate)
+            else:
+                reason = f"The primary's item changed during each of {run.comparison.tries} looks at it."
+                verdicts.append(Verdict(candidate, verdict.discrepancy.moved(State.IN_FLIGHT, reason)))
+        if not moving:
+            break
+        pending = moving
+    return verdicts
+
+
+async def read_strongly(run: Run[Any], source: Source, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Read records strongly consistently, within the run's bound on requests."""
+    async with run.slots:
+        found = await source.get(keys, consistent=True)
+    return {key: bytes(image) for key, image in found.items()}
+
+
+def same_side(run: Run[Any], left: bytes | None, right: bytes | None) -> bool:
+    """Tell whether two reads of a record are equal; two absences are."""
+    if left is None or right is None:
+        return left is right
+    return same_item(left, right, run.comparison.ignore)
+
+
+def _judge(run: Run[Any], candidate: Candidate, primary: bytes | None, replica: bytes | None) -> Verdict:
+    if same_side(run, primary, replica):
+        return Verdict(candidate, None, gone=primary is None)
+    found = discrepancy(candidate.key, primary, replica, candidate.segment)
+    # A replica without TTL of its own still holds the primary's expiry times.
+    ours = run.primary.settings.ttl_attribute
+    theirs = run.replica.settings.ttl_attribute or ours
+    judged_by, attribute = (replica, theirs) if primary is None else (primary, ours)
+    if is_expired(judged_by, attribute, run.clock.now()):
+        return Verdict(candidate, found.moved(State.EXPIRED, f'Its TTL attribute "{attribute}" is past.'))
+    return Verdict(candidate, found)

@@ -1,0 +1,161 @@
+"""Walks both sides, confirms what looks different and streams it: ``diff``, and what repair builds on."""
+
+from __future__ import annotations
+
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from asyncrep.diff.batch_get import walk_primary, walk_replica
+from asyncrep.diff.confirm import Candidate, Verdict, confirm
+from asyncrep.diff.run import Run, check_comparable
+from asyncrep.errors import AsyncrepError, IncompleteRunError
+from asyncrep.flow import stages
+from asyncrep.flow.stages import Gathering
+from asyncrep.model import Extraneous
+from asyncrep.progress import PassEnded, PassStarted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from aiostream.core import Stream
+
+    from asyncrep.flow.clock import Clock
+    from asyncrep.model import Comparison, Discrepancy, Limits, Segment, Source
+    from asyncrep.progress import Observer, PassName
+    from asyncrep.report import Report
+
+_GATHERING: Gathering[Candidate] = Gathering(
+    most=100, heaviest=256 * 1024, weigh=lambda candidate: candidate.size, linger=1.0
+)
+_GROUPS_AT_ONCE = 64
+"""Groups that settle at the same time: with three reads each of up to 256 KB, some 50 MB at worst."""
+
+
+class Discrepancies:
+    """The discrepancies of a run that is under way, as an asynchronous iterator.
+
+    Attributes:
+        report: the live report; ``complete`` once the iterator is exhausted.
+    """
+
+    def __init__(self, report: Report, found: AsyncGenerator[Discrepancy, None]) -> None:
+        self.report = report
+        self._found = found
+
+    def __aiter__(self) -> AsyncIterator[Discrepancy]:
+        return self
+
+    async def __anext__(self) -> Discrepancy:
+        return await anext(self._found)
+
+
+@asynccontextmanager
+async def diff(
+    primary: Source,
+    replica: Source,
+    *,
+    limits: Limits | None = None,
+    comparison: Comparison | None = None,
+    segment: Segment | None = None,
+    observer: Observer | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[Discrepancies]:
+    """Compare two sources and stream the confirmed discrepancies; nothing is written.
+
+    The stream also holds records in state ``in_flight`` and ``expired``, which are no drift: look at
+    ``discrepancy.state``. A slow consumer slows the scans down; leaving the block ends them.
+
+    Args:
+        primary: what is right.
+        replica: what is checked.
+        limits: how hard the run may push.
+        comparison: when two items count as the same.
+        segment: check only this segment, of both sides.
+        observer: is told how the run goes.
+        clock: where time comes from.
+
+    Raises:
+        UsageError: the two cannot be compared.
+        IncompleteRunError: while iterating, when a read failed for good; the cause is chained.
+
+    Example:
+        >>> async with diff(primary, replica, limits=Limits(segments=16)) as found:
+        ...     async for discrepancy in found:
+        ...         print(discrepancy.kind, discrepancy.key)
+        ... print(found.report.matched)
+    """
+    check_comparable(primary, replica)
+    run = Run.of(
+        primary,
+        replica,
+        limits=limits,
+        comparison=comparison,
+        segment=segment,
+        observer=observer,
+        clock=clock,
+    )
+    run.start()
+    async with aclosing(_each(run)) as found:
+        yield Discrepancies(run.report, found)
+
+
+async def _each(run: Run[Any]) -> AsyncGenerator[Discrepancy, None]:
+    async with whole_run(run), aclosing(confirmed(run)) as batches:
+        async for batch in batches:
+            for found in batch:
+                run.conclude(found)
+                yield found
+
+
+@asynccontextmanager
+async def whole_run(run: Run[Any]) -> AsyncIterator[None]:
+    """Mark the report complete if the block ends well; carry the report in the error if it does not.
+
+    Raises:
+        IncompleteRunError: any AsyncrepError ended the block early.
+    """
+    try:
+        yield
+        run.report.complete = not run.report.failed
+    except AsyncrepError as error:
+        raise IncompleteRunError(str(error), run.report) from error
+    finally:
+        run.tally()
+
+
+async def confirmed(run: Run[Any]) -> AsyncGenerator[list[Discrepancy], None]:
+    """Walk the primary, then the replica, and yield batches of confirmed discrepancies.
+
+    Only the primary's walk yields missing and different, only the replica's extraneous, so that no
+    pair is met twice.
+    """
+    walks: tuple[tuple[PassName, Source, Stream[list[Candidate]]], ...] = (
+        ("primary", run.primary, walk_primary(run)),
+        ("replica", run.replica, walk_replica(run)),
+    )
+    for name, source, walk in walks:
+        run.observer.notice(PassStarted(name, run.estimate(source.settings)))
+        async with _confirmations(run, walk).stream() as verdicts:
+            async for group in verdicts:
+                yield _own(run, name, group)
+        run.observer.notice(PassEnded(name))
+
+
+def _confirmations(run: Run[Any], walk: Stream[list[Candidate]]) -> Stream[list[Verdict]]:
+    async def judge(group: list[Candidate]) -> list[Verdict]:
+        return await confirm(run, group)
+
+    return stages.mapped(stages.gathered(walk, _GATHERING, run.clock), judge, _GROUPS_AT_ONCE)
+
+
+def _own(run: Run[Any], name: PassName, verdicts: Sequence[Verdict]) -> list[Discrepancy]:
+    """Return the discrepancies that this walk is the one to tell; count what has settled."""
+    own = []
+    for verdict in verdicts:
+        found = verdict.discrepancy
+        if found is None:
+            # What both sides have belongs to the walk of the primary, which has counted it.
+            run.report.settled += name == "primary" or verdict.gone
+        elif isinstance(found, Extraneous) == (name == "replica"):
+            own.append(found)
+    return own

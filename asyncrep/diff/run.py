@@ -1,0 +1,143 @@
+"""What one run shares: both sides, its limits, report and observer; and the checks before it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from asyncrep.errors import UsageError
+from asyncrep.flow.clock import Clock, SystemClock
+from asyncrep.model import Comparison, Limits, Segment, Source, TableSettings
+from asyncrep.progress import Advanced, Found, Note, Observer, PassName, RunStarted, Silent
+from asyncrep.report import Report
+
+if TYPE_CHECKING:
+    from asyncrep.model import Discrepancy
+
+_SEGMENT_BYTES = 128 * 1024 * 1024
+_SEGMENT_ITEMS = 50_000  # emulators tell no sizes
+_DEFAULT_SEGMENTS = range(4, 33)
+
+R = TypeVar("R", bound=Source)
+
+
+@dataclass(slots=True)
+class Run(Generic[R]):
+    """One run over two sources.
+
+    Attributes:
+        segments: the slices this run scans; all of a table's or a single one.
+        slots: bounds the requests under way besides the scans. Held for a request, never for a wait.
+    """
+
+    primary: Source
+    replica: R
+    limits: Limits
+    comparison: Comparison
+    segments: list[Segment]
+    report: Report
+    observer: Observer
+    clock: Clock
+    slots: asyncio.Semaphore
+    _started: float = field(default=0.0)
+
+    @classmethod
+    def of(
+        cls,
+        primary: Source,
+        replica: R,
+        *,
+        limits: Limits | None = None,
+        comparison: Comparison | None = None,
+        segment: Segment | None = None,
+        observer: Observer | None = None,
+        clock: Clock | None = None,
+    ) -> Run[R]:
+        """Set up a run with a report at zero."""
+        limits = limits or Limits()
+        clock = clock or SystemClock()
+        total = limits.segments or sensible_segments(primary.settings)
+        segments = [segment] if segment else [Segment(index, total) for index in range(total)]
+        return cls(
+            primary=primary.limited(limits),
+            replica=replica.limited(limits),
+            limits=limits,
+            comparison=comparison or Comparison(),
+            segments=segments,
+            report=Report(primary=primary.label, replica=replica.label, segments=segments[0].total),
+            observer=observer or Silent(),
+            clock=clock,
+            slots=asyncio.Semaphore(limits.concurrency),
+            _started=clock.monotonic(),
+        )
+
+    def start(self) -> None:
+        """Tell the observer that the run begins, and in what way the tables are set up differently."""
+        self.observer.notice(RunStarted(self.report))
+        for note in setting_notes(self.primary.settings, self.replica.settings):
+            self.observer.notice(Note(note))
+
+    def estimate(self, settings: TableSettings) -> int | None:
+        """Return about how many items this run will meet in a table; None when nobody knows."""
+        share = len(self.segments) / self.segments[0].total
+        return round(settings.item_count * share) or None
+
+    def advance(self, name: PassName, items: int) -> None:
+        """Bring the report up to date and tell the observer that ``items`` more are done with."""
+        self.tally()
+        self.observer.notice(Advanced(name, items))
+
+    def conclude(self, found: Discrepancy) -> None:
+        """Count a discrepancy that reached its final state and tell the observer."""
+        self.report.count(found)
+        self.observer.notice(Found(found))
+
+    def tally(self) -> None:
+        """Bring the units and the time in the report up to date."""
+        meters = (self.primary.meter, self.replica.meter)
+        self.report.read_units = sum(meter.read_units for meter in meters)
+        self.report.write_units = sum(meter.write_units for meter in meters)
+        self.report.throttled = sum(meter.throttled for meter in meters)
+        self.report.seconds = self.clock.monotonic() - self._started
+
+
+def sensible_segments(settings: TableSettings) -> int:
+    """Choose a number of segments: about one for every 128 MB or 50,000 items, 4 to 32."""
+    wanted = math.ceil(max(settings.size_bytes / _SEGMENT_BYTES, settings.item_count / _SEGMENT_ITEMS))
+    return min(max(wanted, _DEFAULT_SEGMENTS.start), _DEFAULT_SEGMENTS.stop - 1)
+
+
+def check_comparable(primary: Source, replica: Source) -> None:
+    """Refuse to compare sources whose records cannot be matched.
+
+    Raises:
+        UsageError: the key schemas differ.
+    """
+    ours, theirs = primary.settings.schema, replica.settings.schema
+    if ours != theirs:
+        raise UsageError(
+            f"The tables have different keys and cannot be compared: {primary.label} has {ours}, "
+            f"{replica.label} has {theirs}."
+        )
+
+
+def setting_notes(primary: TableSettings, replica: TableSettings) -> list[str]:
+    """Say in what else than items the two tables differ, one sentence each."""
+    notes = []
+    for names, side in (
+        (primary.indexes - replica.indexes, "primary"),
+        (replica.indexes - primary.indexes, "replica"),
+    ):
+        if names:
+            notes.append(f"Only the {side} has the index {', '.join(sorted(names))}.")
+    for what, ours, theirs in (
+        ("TTL attribute", primary.ttl_attribute, replica.ttl_attribute),
+        ("stream", primary.stream_view, replica.stream_view),
+    ):
+        if ours != theirs:
+            notes.append(
+                f"The tables' settings differ: {what} {ours or 'off'} here, {theirs or 'off'} in the replica."
+            )
+    return notes

@@ -1,0 +1,63 @@
+"""Keeps the records to be deleted until both walks are complete, in bounded memory."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from asyncrep.diff.confirm import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_IN_MEMORY = 4 * 1024 * 1024
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(tuple[str, int, int]).decode
+
+
+class Spool:
+    """A list of candidates that goes to a temporary file when it grows; gone when it is closed.
+
+    The file is nameless and, as ``tempfile`` makes it, readable by its owner only.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed in __exit__
+        self.length = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, candidate: Candidate) -> None:
+        """Append one candidate."""
+        key, segment, size = candidate
+        self._file.write(_encode((key.decode(), segment, size)) + b"\n")
+        self.length += 1
+
+    def groups(self, most: int, heaviest: int) -> Iterator[list[Candidate]]:
+        """Yield everything added so far, in groups of at most ``most`` records or ``heaviest`` bytes.
+
+        A record that was added twice comes once within a group.
+        """
+        self._file.seek(0)
+        group: dict[bytes, Candidate] = {}
+        weight = 0
+        for line in self._file:
+            key, segment, size = _decode(line)
+            candidate = Candidate(key.encode(), segment, size)
+            group[candidate.key] = candidate
+            weight += size
+            if len(group) >= most or weight >= heaviest:
+                yield list(group.values())
+                group, weight = {}, 0
+        if group:
+            yield list(group.values())
