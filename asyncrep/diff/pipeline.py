@@ -116,7 +116,7 @@ async def whole_run(run: Run[Any]) -> AsyncIterator[None]:
     """
     try:
         yield
-        run.report.complete = not run.report.failed
+        run.report.complete = True
     except AsyncrepError as error:
         raise IncompleteRunError(str(error), run.report) from error
     finally:

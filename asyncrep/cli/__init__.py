@@ -1,0 +1,14 @@
+"""The command line: parses, calls one public coroutine, renders.
+
+    app.py         the Typer application; what a command may raise becomes a sentence and an exit code
+    options.py     groups of options as frozen dataclasses, and how a command takes a whole group
+    places.py      which tables are meant: arguments, environment, asyncrep.toml
+    runtime.py     the event loop, signals, exit codes
+    bars.py        progress: rich bars on a terminal, a line every few seconds otherwise
+    output.py      discrepancies as JSON lines and in rclone's notation
+    render.py      summaries and records for people
+    diff_tables.py records.py sandbox.py
+                   the commands
+
+stdout carries results, stderr carries progress and messages.
+"""

@@ -1,0 +1,55 @@
+"""The application ``asyncrep``: its commands and how it is started."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from asyncrep import __version__
+from asyncrep.cli import diff_tables, records, sandbox
+from asyncrep.cli.options import paragraphs
+
+app = typer.Typer(
+    name="asyncrep",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    help="Keep DynamoDB tables replicated, prove that a replica is right, and repair it.",
+    epilog="New here? [bold]asyncrep demo[/bold] shows it all on an embedded AWS, without an account.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"asyncrep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo", help=paragraphs(sandbox.DEMO_HELP))(sandbox.demo)
+app.command("sandbox", help=paragraphs(sandbox.SANDBOX_HELP), epilog=sandbox.SANDBOX_EPILOG)(sandbox.sandbox)
+app.command("diff-tables", help=paragraphs(diff_tables.HELP), epilog=diff_tables.EPILOG)(
+    diff_tables.diff_tables
+)
+app.command("diff-record", help=paragraphs(records.DIFF_HELP), epilog=records.DIFF_EPILOG)(
+    records.diff_record
+)
+app.command("replicate-record", help=paragraphs(records.REPLICATE_HELP), epilog=records.REPLICATE_EPILOG)(
+    records.replicate_record
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,176 @@
+"""Progress on stderr: rich bars on a terminal, a plain line every few seconds otherwise."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from asyncrep.cli.render import say
+from asyncrep.flow.clock import SystemClock
+from asyncrep.progress import Advanced, Event, Note, PassEnded, PassStarted, RunStarted
+from asyncrep.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from asyncrep.flow.clock import Clock
+    from asyncrep.progress import Observer, PassName
+
+PLAIN_SECONDS = 5.0
+"""How often progress is told where there is no terminal."""
+
+
+@contextmanager
+def progress(console: Console, *, quiet: bool) -> Iterator[Observer]:
+    """Yield the observer that shows progress on ``console`` in the way that fits it."""
+    if quiet:
+        yield _Nothing()
+    elif console.is_terminal:
+        with _bars(console) as bars:
+            yield Bars(bars, console)
+    else:
+        yield Lines(console, SystemClock())
+
+
+class _Nothing:
+    """Shows nothing."""
+
+    def notice(self, event: Event) -> None:
+        """Do nothing."""
+
+
+class Bars:
+    """One bar for each pass, with items, speed, units and discrepancies."""
+
+    def __init__(self, bars: Progress, console: Console) -> None:
+        self._bars = bars
+        self._console = console
+        self._tasks: dict[PassName, TaskID] = {}
+        self._report = Report("", "")
+
+    def notice(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case RunStarted(report):
+                self._report = report
+            case PassStarted(name, estimate):
+                self._tasks[name] = self._bars.add_task(name, total=estimate, report=self._report)
+            case Advanced(name, items):
+                self._bars.advance(self._tasks[name], items)
+            case PassEnded(name):
+                task = self._tasks[name]
+                self._bars.update(task, total=self._bars.tasks[task].completed, refresh=True)
+            case Note(message):
+                say(self._console, f"Note: {message}", "dim")
+            case _:
+                pass
+
+
+class Lines:
+    """A line every few seconds, and one at the end of each pass."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._clock = clock
+        self._report = Report("", "")
+        self._estimate: int | None = None
+        self._items = 0
+        self._began = self._told = clock.monotonic()
+
+    def notice(self, event: Event) -> None:
+        """Tell one event, or count it for the next line."""
+        match event:
+            case RunStarted(report):
+                self._report = report
+            case PassStarted(_, estimate):
+                self._items, self._estimate = 0, estimate
+                self._began = self._told = self._clock.monotonic()
+            case Advanced(name, items):
+                self._items += items
+                if self._clock.monotonic() - self._told >= PLAIN_SECONDS:
+                    self._tell(name)
+            case PassEnded(name):
+                self._tell(name, "done")
+            case Note(message):
+                self._say(f"Note: {message}")
+            case _:
+                pass
+
+    def _tell(self, name: PassName, end: str = "") -> None:
+        self._told = self._clock.monotonic()
+        seconds = self._told - self._began
+        speed = self._items / seconds if seconds else 0.0
+        total = f" of about {self._estimate:,}" if self._estimate and not end else ""
+        parts = [
+            f"{name}: {self._items:,}{total} items",
+            f"{speed:,.0f} items/s",
+            f"{_units(self._report):,.0f} units/s",
+        ]
+        parts.append(f"{self._report.drift:,} discrepancies")
+        if end:
+            parts.append(end)
+        elif self._estimate and speed:
+            parts.append(f"about {max(self._estimate - self._items, 0) / speed:,.0f} s left")
+        self._say(", ".join(parts))
+
+    def _say(self, message: str) -> None:
+        say(self._console, message)
+
+
+def _units(report: Report) -> float:
+    return (report.read_units + report.write_units) / report.seconds if report.seconds else 0.0
+
+
+class _Items(ProgressColumn):
+    """``3,200/~4,000``: the estimate is hours old, and says so."""
+
+    def render(self, task: Task) -> Text:
+        total = "" if task.total is None else f"/{'' if task.finished else '~'}{task.total:,.0f}"
+        return Text(f"{task.completed:,.0f}{total}", style="progress.download")
+
+
+class _Speed(ProgressColumn):
+    """Items and units per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.completed / task.elapsed if task.elapsed else 0.0
+        return Text(
+            f"{speed:,.0f}/s {_units(task.fields['report']):,.0f} units/s", style="progress.data.speed"
+        )
+
+
+class _Found(ProgressColumn):
+    """Discrepancies so far."""
+
+    def render(self, task: Task) -> Text:
+        report: Report = task.fields["report"]
+        return Text(f"{report.drift:,} found", style="yellow" if report.drift else "dim")
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description:8}"),
+        BarColumn(bar_width=None),
+        _Items(),
+        _Speed(),
+        TimeRemainingColumn(compact=True),
+        _Found(),
+        console=console,
+        expand=True,
+        transient=False,
+    )

@@ -1,0 +1,269 @@
+"""``diff-tables``: check a replica in full; repair it, or fill a new one."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from asyncrep.cli.options import (
+    CompareOptions,
+    OutputOptions,
+    PaceOptions,
+    PlaceOptions,
+    RepairOptions,
+    spread_options,
+)
+from asyncrep.cli.places import Place, find_pair
+from asyncrep.cli.runtime import Interrupted, complain, exit_code, exit_codes, run_async
+from asyncrep.errors import IncompleteRunError, UsageError
+from asyncrep.progress import Event, Found, RunStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncrep.aws.table import Table
+    from asyncrep.model import Comparison, Discrepancy, Limits, Segment
+    from asyncrep.progress import Observer
+    from asyncrep.report import Report
+
+HELP = """
+Check every record of REPLICA against PRIMARY; with [bold]--repair[/bold], bring the replica in line.
+
+Both tables are scanned in parallel segments and the other side is probed by key. What looks different
+is confirmed by strongly consistent reads before it is called a discrepancy. Repairs are conditional on
+what was read and verified afterwards; deletions wait until everything was seen. Without --repair
+nothing is ever written.
+
+Tables are written as [bold]REGION/TABLE[/bold], an ARN, [bold]HOST:PORT/TABLE[/bold] or
+http(s)://HOST:PORT/TABLE. Without arguments they come from ASYNCREP_PRIMARY and ASYNCREP_REPLICA or
+from asyncrep.toml.
+"""
+EPILOG = """
+[bold]Examples[/bold]
+
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders
+
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders --repair
+
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders --output d.jsonl
+
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders --backfill --repair
+
+  asyncrep diff-tables --segments 16 --repair   [dim](tables from asyncrep.toml)[/dim]
+
+[bold]Exit codes[/bold]
+
+    0  the tables agree, or everything was repaired and verified
+
+    1  discrepancies remain
+
+    2  wrong usage; nothing was done
+
+    3  the run failed or is incomplete
+
+  130  interrupted
+"""
+
+
+@spread_options
+def diff_tables(
+    places: PlaceOptions,
+    pace: PaceOptions,
+    comparing: CompareOptions,
+    repairing: RepairOptions,
+    telling: OutputOptions,
+    primary: Annotated[
+        str | None, typer.Argument(metavar="PRIMARY", help="The table that is right.", show_default=False)
+    ] = None,
+    replica: Annotated[
+        str | None, typer.Argument(metavar="REPLICA", help="The table that is checked.", show_default=False)
+    ] = None,
+) -> None:
+    """Check a replica in full, repair it, or fill a new one."""
+    with exit_codes(verbose=telling.verbose):
+        check_combination(repairing, telling)
+        check = Check(
+            find_pair(primary, replica, places),
+            pace.limits(),
+            pace.one_segment(),
+            comparing.comparison(),
+            repairing,
+        )
+        raise typer.Exit(check.run(telling))
+
+
+def check_combination(repairing: RepairOptions, telling: OutputOptions) -> None:
+    """Refuse options that would have no effect: whoever gives them expects one.
+
+    Raises:
+        UsageError: with the options that do not go together.
+    """
+    telling.check_stdout()
+    options = {
+        "--dry-run": repairing.dry_run,
+        "--no-delete": repairing.no_delete,
+        "--max-delete": repairing.max_delete is not None,
+        "--force-global-table": repairing.force_global_table,
+    }
+    given = [option for option, is_given in options.items() if is_given]
+    if given and not repairing.repair:
+        raise UsageError(f"{given[0]} has an effect only together with --repair.")
+    if repairing.backfill and (telling.output or telling.combined):
+        raise UsageError(
+            "--backfill does not compare, so it has no discrepancies for --output or --combined."
+        )
+    if repairing.backfill and (repairing.no_delete or repairing.max_delete is not None):
+        raise UsageError("--backfill never deletes: --no-delete and --max-delete have no effect with it.")
+
+
+class Check:
+    """One run of ``diff-tables``, with what it is to do and what the user is to be told."""
+
+    def __init__(
+        self,
+        places: tuple[Place, Place],
+        limits: Limits,
+        segment: Segment | None,
+        comparison: Comparison,
+        repairing: RepairOptions,
+    ) -> None:
+        self._places = places
+        self._limits = limits
+        self._segment = segment
+        self._comparison = comparison
+        self._repairing = repairing
+        self._report: Report | None = None
+        self._shown: list[Discrepancy] = []
+
+    def run(self, telling: OutputOptions) -> int:
+        """Run to the end, tell the results, and return the exit code.
+
+        Raises:
+            AsyncrepError: the run could not begin.
+            Interrupted: a signal ended it; what was done is told.
+        """
+        from asyncrep.cli.output import combined_line, json_line, opened  # noqa: PLC0415
+
+        try:
+            with ExitStack() as stack:
+                sinks = [
+                    stack.enter_context(opened(telling.output, json_line)),
+                    stack.enter_context(opened(telling.combined, combined_line)),
+                ]
+                self._run(sinks, quiet=telling.quiet)
+        except IncompleteRunError as error:
+            self._tell(telling, error.report)
+            raise
+        except Interrupted:
+            if self._report is not None:
+                self._tell(telling, self._report)
+            raise
+        assert self._report is not None
+        self._tell(telling, self._report)
+        return exit_code(self._report)
+
+    def _run(self, sinks: list[Callable[[Discrepancy], None]], *, quiet: bool) -> None:
+        from asyncrep.cli.bars import progress  # noqa: PLC0415
+        from asyncrep.cli.render import message_console  # noqa: PLC0415
+
+        with progress(message_console(), quiet=quiet) as bars:
+            run_async(self._check(_Listener(self, sinks, bars)))
+
+    async def _check(self, observer: Observer) -> None:
+        ours, theirs = self._places
+        async with ours.open() as primary, theirs.open() as replica:
+            if self._repairing.backfill:
+                await self._backfill(primary, replica, observer)
+            elif self._repairing.repair:
+                await self._repair(primary, replica, observer)
+            else:
+                await self._diff(primary, replica, observer)
+
+    async def _diff(self, primary: Table, replica: Table, observer: Observer) -> None:
+        from asyncrep.diff.pipeline import diff  # noqa: PLC0415
+
+        async with diff(
+            primary,
+            replica,
+            limits=self._limits,
+            comparison=self._comparison,
+            segment=self._segment,
+            observer=observer,
+        ) as found:
+            async for _ in found:
+                pass  # the observer has been told
+
+    async def _repair(self, primary: Table, replica: Table, observer: Observer) -> None:
+        from asyncrep.repair.runner import Rules, repair  # noqa: PLC0415
+
+        await repair(
+            primary,
+            replica,
+            limits=self._limits,
+            comparison=self._comparison,
+            rules=Rules(
+                delete_extraneous=not self._repairing.no_delete,
+                max_delete=self._repairing.max_delete,
+                dry_run=self._repairing.dry_run,
+                force=self._repairing.force_global_table,
+            ),
+            segment=self._segment,
+            observer=observer,
+        )
+
+    async def _backfill(self, primary: Table, replica: Table, observer: Observer) -> None:
+        from asyncrep.repair.backfill import backfill  # noqa: PLC0415
+
+        await backfill(
+            primary,
+            replica,
+            limits=self._limits,
+            dry_run=self._repairing.dry_run or not self._repairing.repair,
+            force=self._repairing.force_global_table,
+            segment=self._segment,
+            observer=observer,
+        )
+
+    def note(self, event: Event) -> None:
+        """Keep what the results will be made of."""
+        from asyncrep.cli.render import SHOWN  # noqa: PLC0415
+
+        if isinstance(event, RunStarted):
+            self._report = event.report
+        elif isinstance(event, Found) and len(self._shown) < SHOWN:
+            self._shown.append(event.discrepancy)
+
+    def _tell(self, telling: OutputOptions, report: Report) -> None:
+        """Print the results: one JSON object for programs, or the summary for people."""
+        from asyncrep.cli.render import result_console, show_summary  # noqa: PLC0415
+
+        if telling.json:
+            sys.stdout.buffer.write(msgspec.json.encode(report.as_dict()) + b"\n")
+            sys.stdout.flush()
+        elif not telling.quiet:
+            console = result_console(stdout_is_taken=telling.stdout_is_taken)
+            writing = self._repairing.repair and not self._repairing.dry_run
+            show_summary(console, report, self._shown, self._comparison.ignore, repairing=writing)
+        if telling.quiet and report.failed:
+            complain(f"{report.failed} discrepancies could not be repaired.")
+
+
+class _Listener:
+    """Hands the events of a run to everybody who wants them."""
+
+    def __init__(self, check: Check, sinks: list[Callable[[Discrepancy], None]], bars: Observer) -> None:
+        self._check = check
+        self._sinks = sinks
+        self._bars = bars
+
+    def notice(self, event: Event) -> None:
+        """Pass an event on; a discrepancy is also written to the results."""
+        self._check.note(event)
+        self._bars.notice(event)
+        if isinstance(event, Found):
+            for write in self._sinks:
+                write(event.discrepancy)

@@ -1,0 +1,296 @@
+"""Groups of options that several commands share, as frozen dataclasses."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from asyncrep.errors import UsageError
+from asyncrep.model import Comparison, Limits, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TABLES = "Tables"
+_PACE = "Pace"
+_COMPARING = "Comparing"
+_REPAIRING = "Repairing"
+_OUTPUT = "Output"
+
+
+def paragraphs(text: str) -> str:
+    """Join the lines of each paragraph of a help text, so that the terminal's width breaks them."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+
+
+def spread_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let Typer see the fields of a command's option groups as options of the command itself.
+
+    A parameter whose annotation is one of the dataclasses below is replaced by that dataclass's fields;
+    the command gets the dataclass, filled in.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            parameters += _parameters_of(groups[name])
+        else:
+            # Typer calls by keyword; and only so may parameters without default follow ones with.
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name]))
+
+    def spread(**given: Any) -> None:
+        filled = {
+            name: group(**{entry.name: given.pop(entry.name) for entry in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**given, **filled)
+
+    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by inspect
+    spread.__doc__ = command.__doc__
+    spread.__name__ = command.__name__
+    return spread
+
+
+def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            entry.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=entry.default_factory() if entry.default_factory is not MISSING else entry.default,
+            annotation=hints[entry.name],
+        )
+        for entry in fields(group)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOptions:
+    """How to reach the two tables."""
+
+    pair: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The pair of asyncrep.toml that is meant.", rich_help_panel=_TABLES
+        ),
+    ] = None
+    endpoint_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Endpoint of both tables.", rich_help_panel=_TABLES)
+    ] = None
+    primary_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Endpoint of the primary.", rich_help_panel=_TABLES)
+    ] = None
+    replica_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Endpoint of the replica.", rich_help_panel=_TABLES)
+    ] = None
+    primary_profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="AWS profile for the primary.", rich_help_panel=_TABLES)
+    ] = None
+    replica_profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="AWS profile for the replica.", rich_help_panel=_TABLES)
+    ] = None
+    primary_role_arn: Annotated[
+        str | None,
+        typer.Option(metavar="ARN", help="Role to assume for the primary.", rich_help_panel=_TABLES),
+    ] = None
+    replica_role_arn: Annotated[
+        str | None,
+        typer.Option(metavar="ARN", help="Role to assume for the replica.", rich_help_panel=_TABLES),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaceOptions:
+    """How hard to push, and on which part of the tables."""
+
+    segments: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Scan in N segments at once. [dim]Default: by the table's size.[/dim]",
+            rich_help_panel=_PACE,
+        ),
+    ] = None
+    segment: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Only segment K (from 0) of --segments N.", rich_help_panel=_PACE),
+    ] = None
+    concurrency: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Requests under way at once, besides the scans.", rich_help_panel=_PACE
+        ),
+    ] = 32
+    read_units: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UNITS", help="Read units per second, at most, of each table.", rich_help_panel=_PACE
+        ),
+    ] = None
+    write_units: Annotated[
+        float | None,
+        typer.Option(metavar="UNITS", help="Write units per second, at most.", rich_help_panel=_PACE),
+    ] = None
+
+    def limits(self) -> Limits:
+        """Return the limits.
+
+        Raises:
+            UsageError: one of them is zero or below.
+        """
+        return Limits(self.segments, self.concurrency, self.read_units, self.write_units)
+
+    def one_segment(self) -> Segment | None:
+        """Return the single segment that is meant, None for the whole table.
+
+        Raises:
+            UsageError: there is no such segment, or --segments is missing.
+        """
+        if self.segment is None:
+            return None
+        if self.segments is None:
+            raise UsageError(
+                f"--segment {self.segment} needs --segments N: segment {self.segment} of how many?"
+            )
+        return Segment(self.segment, self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """When two items count as the same."""
+
+    ignore_attribute: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="Do not compare this attribute; repeatable. aws:rep:* never are.",
+            rich_help_panel=_COMPARING,
+        ),
+    ] = field(default_factory=list)
+    settle: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Time a lagging replica gets before it is read again.",
+            rich_help_panel=_COMPARING,
+        ),
+    ] = 1.0
+
+    def comparison(self) -> Comparison:
+        """Return when items count as the same.
+
+        Raises:
+            UsageError: the time to settle is negative.
+        """
+        return Comparison(ignore=frozenset(self.ignore_attribute), settle=self.settle)
+
+
+@dataclass(frozen=True, slots=True)
+class RepairOptions:
+    """What may be written to the replica; nothing, unless --repair is given."""
+
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Bring the replica in line with the primary.", rich_help_panel=_REPAIRING
+        ),
+    ] = False
+    backfill: Annotated[
+        bool,
+        typer.Option(
+            "--backfill",
+            help="Only copy what the replica has not; with --repair, else count.",
+            rich_help_panel=_REPAIRING,
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="With --repair: write nothing, report all.", rich_help_panel=_REPAIRING
+        ),
+    ] = False
+    no_delete: Annotated[
+        bool, typer.Option("--no-delete", help="Keep what only the replica has.", rich_help_panel=_REPAIRING)
+    ] = False
+    max_delete: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Delete N items at most. Needed to delete more than half of the replica.",
+            rich_help_panel=_REPAIRING,
+        ),
+    ] = None
+    force_global_table: Annotated[
+        bool,
+        typer.Option(
+            "--force-global-table",
+            help="Write even to a member of a global table.",
+            rich_help_panel=_REPAIRING,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """What is told, and where."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|-", help="Discrepancies as JSON lines.", rich_help_panel=_OUTPUT),
+    ] = None
+    combined: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="One sigil and key a line: [bold]+[/bold] only in the primary, [bold]-[/bold] only in the replica, "
+            "[bold]*[/bold] different, [bold]![/bold] failed.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="The summary as one JSON object on stdout.", rich_help_panel=_OUTPUT),
+    ] = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, notes or summary.", rich_help_panel=_OUTPUT)
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_OUTPUT)
+    ] = False
+
+    def check_stdout(self) -> None:
+        """Refuse two results on one stdout.
+
+        Raises:
+            UsageError: more than one of --output, --combined and --json wants it.
+        """
+        claims = {
+            "--output -": self.output == Path("-"),
+            "--combined -": self.combined == Path("-"),
+            "--json": self.json,
+        }
+        wanting = [option for option, wants in claims.items() if wants]
+        if len(wanting) > 1:
+            raise UsageError(f"Only one of {' and '.join(wanting)} can have stdout.")
+
+    @property
+    def stdout_is_taken(self) -> bool:
+        """Whether stdout holds results for programs, so that the summary for people goes to stderr."""
+        return self.json or Path("-") in {self.output, self.combined}
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOptions:
+    """How much is told, for commands about one record."""
+
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Only the exit code.", rich_help_panel=_OUTPUT)
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_OUTPUT)
+    ] = False

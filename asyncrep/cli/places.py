@@ -1,0 +1,144 @@
+"""Which tables are meant: arguments first, then the environment, then asyncrep.toml."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asyncrep.errors import UsageError
+from asyncrep.location import TableRef
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from asyncrep.aws.table import Table
+    from asyncrep.cli.options import PlaceOptions
+
+CONFIG_FILE = "asyncrep.toml"
+
+_SIDE_KEYS = frozenset({"endpoint", "profile", "role-arn"})
+_PAIR_KEYS = frozenset({"primary", "replica", "endpoint-url"}) | {
+    f"{side}-{key}" for side in ("primary", "replica") for key in _SIDE_KEYS
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One table and how to reach it."""
+
+    ref: TableRef
+    profile: str | None = None
+    role_arn: str | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Table]:
+        """Open the table; raises what ``open_table`` raises."""
+        from asyncrep.aws.table import open_table  # noqa: PLC0415 - commands start without the AWS libraries
+
+        async with open_table(self.ref, profile=self.profile, role_arn=self.role_arn) as table:
+            yield table
+
+
+def find_pair(
+    primary: str | None,
+    replica: str | None,
+    options: PlaceOptions,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    folder: Path | None = None,
+) -> tuple[Place, Place]:
+    """Return the two tables that a command is about.
+
+    Args:
+        primary: the argument, None when none was given.
+        replica: the argument, None when none was given.
+        options: endpoints, profiles, roles, and the name of a pair.
+        environment: where ASYNCREP_PRIMARY and ASYNCREP_REPLICA may be.
+        folder: where asyncrep.toml may be; the working directory by default.
+
+    Raises:
+        UsageError: no table or only one was named, or asyncrep.toml is not as it should be.
+    """
+    if (primary is None) != (replica is None):
+        raise UsageError("Name both tables, PRIMARY and REPLICA, or neither.")
+    configured: Mapping[str, str] = {}
+    if primary is None:
+        configured = _configured_pair(options.pair, folder or Path(), environment)
+        primary = configured.get("primary")
+        replica = configured.get("replica")
+    elif options.pair is not None:
+        raise UsageError(f"The tables are named twice: as arguments and by --pair {options.pair}.")
+    if primary is None or replica is None:
+        raise UsageError(
+            "Which tables? Name PRIMARY and REPLICA as arguments, in ASYNCREP_PRIMARY and ASYNCREP_REPLICA, "
+            f"or in {CONFIG_FILE}."
+        )
+    return _place("primary", primary, options, configured), _place("replica", replica, options, configured)
+
+
+def _place(side: str, location: str, options: PlaceOptions, configured: Mapping[str, str]) -> Place:
+    def setting(name: str) -> str | None:
+        option: str | None = getattr(options, f"{side}_{name.replace('-', '_')}")
+        return option or configured.get(f"{side}-{name}")
+
+    endpoint = setting("endpoint") or options.endpoint_url or configured.get("endpoint-url")
+    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+        raise UsageError(f'The endpoint "{endpoint}" must begin with http:// or https://.')
+    ref = TableRef.parse(location, endpoint_url=endpoint)
+    return Place(ref, setting("profile"), setting("role-arn"))
+
+
+def _configured_pair(name: str | None, folder: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a pair's settings; what the environment names counts unless a pair is named."""
+    named = {
+        side: environment[variable]
+        for side, variable in (("primary", "ASYNCREP_PRIMARY"), ("replica", "ASYNCREP_REPLICA"))
+        if environment.get(variable)
+    }
+    if name is None and len(named) == 2:
+        return named
+    path = folder / CONFIG_FILE
+    if not path.exists():
+        if name is not None:
+            raise UsageError(f'There is no {CONFIG_FILE} here that could hold the pair "{name}".')
+        return named
+    return _choose(_read(path), name) | ({} if name else named)
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    """Read asyncrep.toml into its pairs by name; the pair at top level has the empty name."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    named: Any = content.pop("pairs", {})
+    if not isinstance(named, dict) or not all(isinstance(pair, dict) for pair in named.values()):
+        raise UsageError(f"{path}: pairs are written as [pairs.NAME].")
+    pairs: dict[str, dict[str, Any]] = ({"": content} if content else {}) | named
+    for name, pair in pairs.items():
+        where = f"{path}, pair {name}" if name else str(path)
+        for key, value in pair.items():
+            if key not in _PAIR_KEYS:
+                raise UsageError(f'{where}: "{key}" is unknown; known are {", ".join(sorted(_PAIR_KEYS))}.')
+            if not isinstance(value, str):
+                raise UsageError(f'{where}: "{key}" must be text in quotes.')
+    return pairs
+
+
+def _choose(pairs: dict[str, dict[str, str]], name: str | None) -> dict[str, str]:
+    named = ", ".join(sorted(filter(None, pairs))) or "none"
+    if name is not None:
+        if name not in pairs:
+            raise UsageError(f'{CONFIG_FILE} has no pair "{name}"; its pairs are: {named}.')
+        return pairs[name]
+    if "" in pairs:
+        return pairs[""]
+    if len(pairs) == 1:
+        return next(iter(pairs.values()))
+    if pairs:
+        raise UsageError(f"{CONFIG_FILE} holds several pairs: choose one with --pair ({named}).")
+    return {}

@@ -1,0 +1,227 @@
+"""What people read: the summary of a run, and a record side by side."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from asyncrep.items.equality import decode_image, differing_attributes
+from asyncrep.model import Different, Discrepancy, State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from asyncrep.model import WireValue
+    from asyncrep.repair.record import AttributePair, RecordDiff
+    from asyncrep.report import Report
+
+SHOWN = 10
+"""How many discrepancies a summary shows."""
+
+_SIGILS = {
+    "missing": Text("+", style="green"),
+    "extraneous": Text("-", style="red"),
+    "different": Text("*", style="yellow"),
+}
+_encode = msgspec.json.Encoder().encode
+
+
+def message_console() -> Console:
+    """Return the console of messages and progress, stderr."""
+    return Console(stderr=True)
+
+
+def result_console(*, stdout_is_taken: bool = False) -> Console:
+    """Return the console of results, stdout unless results for programs have it."""
+    return Console(stderr=stdout_is_taken)
+
+
+def say(console: Console, text: Text | str, style: str = "") -> None:
+    """Print a sentence, broken into lines only where a person reads it on a terminal."""
+    shown = Text(printable(text)) if isinstance(text, str) else text
+    console.print(shown, style=style, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def printable(text: str) -> str:
+    """Return text in which nothing can steer a terminal: control characters are spelled out."""
+    return "".join(
+        character
+        if character.isprintable() or character == " "
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def show_summary(
+    console: Console,
+    report: Report,
+    shown: Sequence[Discrepancy],
+    ignored: Collection[str],
+    *,
+    repairing: bool,
+) -> None:
+    """Print the summary of a run: the counts, some discrepancies, what it took, and what follows."""
+    console.print()
+    say(console, _headline(report))
+    console.print(_counts(report))
+    if shown:
+        for found in shown[:SHOWN]:
+            console.print(_line(found, ignored), soft_wrap=False, overflow="ellipsis", no_wrap=True)
+        if (more := _listed(report) - len(shown[:SHOWN])) > 0:
+            console.print(f"  … and {more:,} more; --output FILE has all of them", style="dim")
+        console.print()
+    say(console, _effort(report), "dim")
+    say(console, _conclusion(report, repairing=repairing))
+
+
+def _listed(report: Report) -> int:
+    return report.drift + report.in_flight + report.expired
+
+
+def _headline(report: Report) -> Text:
+    return Text.assemble(
+        (printable(report.primary), "bold"),
+        " → " if _can_print("→") else " -> ",
+        (printable(report.replica), "bold"),
+    )
+
+
+def _can_print(character: str) -> bool:
+    try:
+        character.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _counts(report: Report) -> Table:
+    """Return a small table of counts; only those that say something."""
+    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=True)
+    table.add_column(justify="right", style="bold")
+    table.add_column()
+    if report.strategy == "backfill":
+        rows = [
+            (report.scanned_primary, "items in the primary", True),
+            (report.repaired, "written to the replica", True),
+            (report.present, "left alone: the replica has an item under the key", False),
+        ]
+    else:
+        rows = [
+            (report.compared, "compared", True),
+            (report.matched + report.settled, _equal(report), True),
+            (report.missing, "missing from the replica", False),
+            (report.different, "different", False),
+            (report.extraneous, "extraneous in the replica", False),
+            (report.in_flight, "in flight: the primary's item kept changing", False),
+            (report.expired, "expired: TTL is about to delete them", False),
+            (report.repaired, "repaired and verified", False),
+            (report.contested, "contested: somebody else kept changing them", False),
+            (report.failed, "failed to be repaired", False),
+            (report.skipped, "skipped", False),
+        ]
+    for number, meaning, always in rows:
+        if number or always:
+            table.add_row(f"{number:,}", meaning)
+    return table
+
+
+def _equal(report: Report) -> str:
+    if not report.settled:
+        return "equal"
+    return f"equal, {report.settled:,} of them only after the replica had settled"
+
+
+def _line(found: Discrepancy, ignored: Collection[str]) -> Text:
+    line = Text.assemble("  ", _SIGILS[found.kind], " ", printable(found.key.decode(errors="replace")))
+    if isinstance(found, Different):
+        names = differing_attributes(decode_image(found.primary), decode_image(found.replica), ignored)
+        line.append("  " + printable(", ".join(names)), style="dim")
+    if found.state not in {State.FOUND, State.REPAIRED}:
+        line.append(f"  {found.state.replace('_', ' ')}", style="bold")
+    return line
+
+
+def _effort(report: Report) -> str:
+    speed = (report.scanned_primary + report.scanned_replica) / report.seconds if report.seconds else 0
+    parts = [
+        f"{report.strategy}, {report.segments} segments",
+        _units(report.read_units, "read")
+        + (f", {_units(report.write_units, 'write')}" if report.write_units else ""),
+        f"{report.seconds:,.1f} s, {speed:,.0f} items/s",
+    ]
+    if report.throttled:
+        parts.append(f"throttled {report.throttled:,} times")
+    return "  " + " · ".join(parts)
+
+
+def _units(units: float, kind: str) -> str:
+    return f"{units:,.0f} {kind} units" if units == int(units) else f"{units:,.1f} {kind} units"
+
+
+def _conclusion(report: Report, *, repairing: bool) -> Text:
+    if not report.complete:
+        return Text("The run is incomplete: not everything was seen.", style="bold red")
+    if report.strategy == "backfill":
+        if repairing:
+            return Text("The replica is filled; diff-tables tells whether it is right.", style="bold green")
+        return Text("Nothing was written; add --repair to fill the replica.", style="bold")
+    if not report.remaining:
+        words = "every discrepancy was repaired and verified" if report.drift else "no discrepancies"
+        return Text(f"The replica is right: {words}.", style="bold green")
+    noun = "discrepancy remains" if report.remaining == 1 else "discrepancies remain"
+    advice = "." if repairing else "; add --repair to bring the replica in line."
+    return Text(f"The replica is not right: {report.remaining:,} {noun}{advice}", style="bold yellow")
+
+
+def show_record(console: Console, record: RecordDiff) -> None:
+    """Print one record's attributes side by side."""
+    table = Table(title=printable(record.key.decode(errors="replace")), title_justify="left", expand=False)
+    table.add_column("", width=1)
+    table.add_column("attribute", overflow="fold")
+    table.add_column("primary", overflow="fold")
+    table.add_column("replica", overflow="fold")
+    for pair in record.attributes:
+        mark, style = _mark(pair)
+        table.add_row(mark, printable(pair.name), _value(pair.primary), _value(pair.replica), style=style)
+    console.print(table)
+    say(console, _record_conclusion(record))
+
+
+def _mark(pair: AttributePair) -> tuple[str, str]:
+    if not pair.compared:
+        return "~", "dim"
+    if pair.equal:
+        return "", ""
+    if pair.replica is None:
+        return "+", "green"
+    return ("-", "red") if pair.primary is None else ("*", "yellow")
+
+
+def _value(value: WireValue | None) -> Text:
+    return (
+        Text("—" if _can_print("—") else "-", style="dim")
+        if value is None
+        else Text(printable(_encode(value).decode()))
+    )
+
+
+def _record_conclusion(record: RecordDiff) -> Text:
+    found = record.discrepancy
+    if found is None:
+        return Text(
+            "The record is the same on both sides." if record.exists else "Neither side has this record.",
+            "green",
+        )
+    if found.state is not State.FOUND:
+        return Text(f"The record is {found.state.replace('_', ' ')}: {found.reason}", style="bold")
+    words = {
+        "missing": "The replica does not have this record.",
+        "extraneous": "The primary does not have this record.",
+        "different": "The record differs.",
+    }
+    return Text(f"{words[found.kind]} replicate-record brings the replica in line.", style="bold yellow")

@@ -1,0 +1,127 @@
+"""Runs a command: the event loop, signals, and what becomes of errors."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import typer
+
+from asyncrep.errors import AsyncrepError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+    from asyncrep.report import Report
+
+T = TypeVar("T")
+
+AGREE = 0
+DISCREPANCIES = 1
+USAGE = 2
+FAILED = 3
+INTERRUPTED = 130
+
+# A run allocates millions of short-lived objects without cycles; collecting them is the reference
+# counts' work, and the collector's default threshold has it look for cycles all the time.
+_COLLECT_AFTER = 50_000
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM ended the command."""
+
+
+def run_async(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end, or cancel it cleanly on Ctrl-C or SIGTERM.
+
+    Raises:
+        Interrupted: a signal ended it; everything it had open is closed.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_until_signalled(main))
+
+
+async def _until_signalled(main: Coroutine[Any, Any, T]) -> T:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    signalled = False
+
+    def stop() -> None:
+        nonlocal signalled
+        signalled = True
+        for number in handled:  # a second Ctrl-C does not wait for anything
+            loop.remove_signal_handler(number)
+        task.cancel()
+
+    handled = () if sys.platform == "win32" else (signal.SIGINT, signal.SIGTERM)
+    for number in handled:
+        loop.add_signal_handler(number, stop)
+    try:
+        return await main
+    except asyncio.CancelledError:
+        if signalled:
+            raise Interrupted from None
+        raise
+
+
+def _loop_factory() -> Any:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415 - only where something is run
+
+    return uvloop.new_event_loop
+
+
+@contextmanager
+def exit_codes(*, verbose: bool) -> Iterator[None]:
+    """Turn what a command raises into one sentence on stderr and the right exit code.
+
+    With ``verbose`` the traceback is shown too.
+    """
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except UsageError as error:
+        _fail(error, USAGE, verbose=verbose)
+    except AsyncrepError as error:
+        _fail(error, FAILED, verbose=verbose)
+    except (Interrupted, KeyboardInterrupt) as error:
+        complain("Interrupted.")
+        raise typer.Exit(INTERRUPTED) from error
+    except BrokenPipeError as error:
+        # Whoever read our stdout is gone: what it has not read cannot be called done.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAILED) from error
+    except Exception as error:  # noqa: BLE001 - the last place where a person can be spared a traceback
+        _fail(error, FAILED, verbose=verbose, prefix=f"Unexpected {type(error).__name__}: ")
+
+
+def exit_code(report: Report) -> int:
+    """Return the exit code of a checking command that ended by itself."""
+    if not report.complete or report.failed:
+        return FAILED
+    return DISCREPANCIES if report.remaining else AGREE
+
+
+def complain(message: str) -> None:
+    """Say something on stderr that the user must not miss."""
+    from asyncrep.cli.render import message_console, say  # noqa: PLC0415 - rich, only when it is needed
+
+    say(message_console(), message, "bold red")
+
+
+def _fail(error: Exception, code: int, *, verbose: bool, prefix: str = "") -> NoReturn:
+    if verbose:
+        traceback.print_exception(error)
+    complain(f"Error: {prefix}{error}")
+    raise typer.Exit(code) from error
