@@ -310,8 +310,8 @@ class Destination(Source, Protocol):
     def is_same_as(self, other: Source) -> bool:
         """Tell whether ``other`` is the very same place."""
 
-    async def global_regions(self) -> frozenset[str]:
-        """Return the Regions of the global table it is a member of; empty when it is of none."""
+    async def copies_to(self, other: Source) -> bool:
+        """Tell whether what is written here is copied to ``other`` by DynamoDB itself (global tables)."""
 
     async def is_empty(self) -> bool:
         """Tell by strongly consistent reads whether it holds no item at all."""

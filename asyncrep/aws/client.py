@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncrep.aws.errors import Cure, cure, translate
 from asyncrep.aws.session import BODY
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.retry import RetryPolicy
     from asyncrep.model import Meter
+
+T = TypeVar("T")
 
 _METHODS = {
     "Scan": "scan",
@@ -48,8 +50,11 @@ class WireClient:
         self.clock = clock
         self._client = client
 
-    async def call(self, operation: str, body: bytes, meter: Meter) -> bytes:
-        """Send ``body`` as it is and return the answer's body as it is, checked against its checksum.
+    async def call(self, operation: str, body: bytes, decode: Callable[[bytes], T], meter: Meter) -> T:
+        """Send ``body`` as it is and return what ``decode`` makes of the answer's body.
+
+        The body was checked against its checksum before. An answer that cannot be decoded all the
+        same, as from an endpoint that sends no checksums, is a damaged one and asked for again.
 
         Raises:
             ServiceError: the call failed for good; see ``asyncrep.errors`` for which one says what.
@@ -60,9 +65,11 @@ class WireClient:
         )
         parameters[BODY] = body
         method = getattr(self._client, _METHODS[operation])
-        result = await self._retried(operation, lambda: method(**parameters), meter)
-        answer: bytes = result[BODY]
-        return answer
+
+        async def attempt() -> T:
+            return decode((await method(**parameters))[BODY])
+
+        return await self._retried(operation, attempt, meter)
 
     async def ask(
         self, operation: str, method: str, meter: Meter, *, attempts: int | None = None, **parameters: Any
@@ -78,10 +85,10 @@ class WireClient:
     async def _retried(
         self,
         operation: str,
-        attempt: Callable[[], Awaitable[dict[str, Any]]],
+        attempt: Callable[[], Awaitable[T]],
         meter: Meter,
         attempts: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> T:
         """Run ``attempt`` until it succeeds, fails for good, or the retry policy gives up."""
         attempts = attempts or self.retry.attempts
         tries = 0

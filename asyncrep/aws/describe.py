@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from asyncrep.errors import ServiceError, TableNotFoundError
+from asyncrep.errors import ServiceError, TableNotFoundError, UnreachableError
 from asyncrep.model import KeyAttribute, KeySchema, TableSettings
 
 if TYPE_CHECKING:
@@ -17,9 +17,12 @@ async def describe(client: WireClient, meter: Meter) -> TableSettings:
 
     Raises:
         TableNotFoundError: there is no such table, or it is being deleted.
+        UnreachableError: the endpoint does not answer, or not as DynamoDB does.
         ServiceError: the description could not be read.
     """
     answer = await client.ask("DescribeTable", "describe_table", meter, TableName=client.name)
+    if "Table" not in answer:
+        raise UnreachableError(f"What answers for {client.label} is not DynamoDB.")
     table: dict[str, Any] = answer["Table"]
     if table.get("TableStatus") == "DELETING":
         raise TableNotFoundError(f"The table {client.label} is being deleted.")

@@ -6,6 +6,8 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from msgspec import MsgspecError
+
 from asyncrep import errors
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ class Cure(Enum):
     RETRY = "retry"
     SLOW_DOWN = "slow down"
 
+
+# What an answer raises that does not match its checksum, is no UTF-8 any more, or no JSON.
+_DAMAGED = (ChecksumError, ValueError, MsgspecError)
 
 _THROTTLES = frozenset({
     "ProvisionedThroughputExceededException",
@@ -75,9 +80,11 @@ def cure(error: Exception) -> Cure:
         return Cure.RETRY if code in _TRANSIENT or status >= 500 else Cure.NONE
     if isinstance(error, SSLError):
         return Cure.NONE
-    # A body damaged so that it is no UTF-8 or no JSON any more fails before its checksum is looked at.
-    damaged = (ChecksumError, HTTPClientError, ConnectionError, TimeoutError, ValueError)
-    return Cure.RETRY if isinstance(error, damaged) else Cure.NONE
+    return (
+        Cure.RETRY
+        if isinstance(error, (*_DAMAGED, HTTPClientError, ConnectionError, TimeoutError))
+        else Cure.NONE
+    )
 
 
 def translate(error: Exception, action: str, place: str) -> ServiceError | None:
@@ -99,8 +106,8 @@ def translate(error: Exception, action: str, place: str) -> ServiceError | None:
             f"No AWS credentials for {place}: {_sentence(error)} "
             "Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile."
         )
-    if isinstance(error, ChecksumError):
-        return errors.UnreachableError(f"{action} on {place}: {_sentence(error)}")
+    if isinstance(error, _DAMAGED):
+        return errors.UnreachableError(f"{action} on {place}: the answer was damaged: {_sentence(error)}")
     if isinstance(error, BotoCoreError | ConnectionError | TimeoutError):
         return errors.UnreachableError(f"{action} on {place} could not reach the service: {_sentence(error)}")
     return None

@@ -90,7 +90,7 @@ class BatchReader:
     async def _ask(self, client: WireClient, budget: Budget, body: bytes, size: int) -> _Answer:
         estimate = self._per_key.units * size
         await budget.spend("read", estimate)
-        answer = _decode(await client.call("BatchGetItem", body, budget.meter))
+        answer = await client.call("BatchGetItem", body, _decode, budget.meter)
         units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity)
         budget.charge("read", units, estimate)
         self._per_key.learn(units / size)

@@ -60,7 +60,7 @@ async def scan_pages(
     while True:
         estimate = estimator.units
         await budget.spend("read", estimate)
-        answer = _decode(await client.call("Scan", opening + start + b"}", budget.meter))
+        answer = await client.call("Scan", opening + start + b"}", _decode, budget.meter)
         units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0
         budget.charge("read", units, estimate)
         estimator.learn(units)
@@ -78,7 +78,7 @@ async def holds_any_item(client: WireClient, budget: Budget) -> bool:
     )
     start = b""
     while True:
-        answer = _decode(await client.call("Scan", opening + start + b"}", budget.meter))
+        answer = await client.call("Scan", opening + start + b"}", _decode, budget.meter)
         budget.charge("read", answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0, 0.0)
         if answer.Items:
             return True

@@ -128,7 +128,7 @@ def check_crc(headers: Mapping[str, str], body: bytes) -> None:
     """
     expected = headers.get("x-amz-crc32")
     if expected is not None and int(expected) != zlib.crc32(body):
-        raise ChecksumError("The answer was damaged on the way: its CRC-32 is wrong.")
+        raise ChecksumError("its CRC-32 is wrong")
 
 
 async def _assume_role(base: aioboto3.Session, role_arn: str, region: str) -> aioboto3.Session:

@@ -79,11 +79,14 @@ class Table:
         mine, others = self.settings.table_id, other.settings.table_id
         return mine is not None and mine == others
 
-    async def global_regions(self) -> frozenset[str]:
-        """Return the Regions of the global table this table is a member of, of either version."""
-        if self.settings.replica_regions:
-            return self.settings.replica_regions
-        return await legacy_global_regions(self._client, self.settings.name, self.meter)
+    async def copies_to(self, other: Source) -> bool:
+        """Tell whether both are members of one global table, of either version."""
+        if self.settings.name != other.settings.name:
+            return False  # the members of a global table have one name
+        regions = self.settings.replica_regions or await legacy_global_regions(
+            self._client, self.settings.name, self.meter
+        )
+        return _region(other.settings.arn) in regions
 
     async def is_empty(self) -> bool:
         """Tell by strongly consistent reads whether the table holds no item at all."""
@@ -109,6 +112,10 @@ class Table:
     async def put_all(self, images: Sequence[KeyedImage]) -> None:
         """Write whole items without precondition; see ``asyncrep.aws.write.Writer.put_all``."""
         await self._writer.put_all(self._client, self._budget, images)
+
+
+def _region(arn: str) -> str:
+    return arn.split(":")[3] if arn.count(":") >= 5 else ""
 
 
 @asynccontextmanager

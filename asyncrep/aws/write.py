@@ -88,7 +88,7 @@ class Writer:
     async def _send(self, client: WireClient, budget: Budget, body: bytes, size: int) -> _BulkAnswer:
         estimate = self._per_item.units * size
         await budget.spend("write", estimate)
-        answer = _decode_bulk(await client.call("BatchWriteItem", body, budget.meter))
+        answer = await client.call("BatchWriteItem", body, _decode_bulk, budget.meter)
         units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity)
         budget.charge("write", units, estimate)
         self._per_item.learn(units / size)
@@ -108,7 +108,7 @@ class Writer:
         estimate = self._per_item.units
         await budget.spend("write", estimate)
         try:
-            answer = _decode_guarded(await client.call(operation, body, budget.meter))
+            answer = await client.call(operation, body, _decode_guarded, budget.meter)
         except ConditionFailedError:
             return Outcome(applied=False)
         units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0

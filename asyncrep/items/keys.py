@@ -116,7 +116,7 @@ def _typed(value: object, attribute: KeyAttribute) -> dict[str, str]:
         text = str(value)
     else:
         raise KeyFormatError(
-            f'Key attribute "{name}" must be {_TYPE_NAMES[kind]} ({kind}): {json.dumps(value)}'
+            f'Key attribute "{name}" must be {_TYPE_NAMES[kind]} ({kind}), not {_as_typed(value)}.'
         )
     if not text:
         raise KeyFormatError(f'Key attribute "{name}" must not be empty.')
@@ -125,6 +125,10 @@ def _typed(value: object, attribute: KeyAttribute) -> dict[str, str]:
     if kind == "B":
         _check_base64(name, text)
     return {kind: text}
+
+
+def _as_typed(value: object) -> str:
+    return str(value) if isinstance(value, _Number) else json.dumps(value)
 
 
 def _check_base64(name: str, text: str) -> None:

@@ -116,11 +116,10 @@ async def check_writable(primary: Source, replica: Destination, *, force: bool) 
     """
     if replica.is_same_as(primary):
         raise UsageError(f"{primary.label} and {replica.label} are the same table.")
-    regions = await replica.global_regions()
-    if regions and not force:
+    if not force and await replica.copies_to(primary):
         raise UsageError(
-            f"{replica.label} is a member of a global table ({', '.join(sorted(regions))}): what is written to it "
-            "is copied to every other member, the primary too. Use force if that is meant."
+            f"{replica.label} and {primary.label} are members of one global table: DynamoDB copies what is written "
+            "to the one to the other itself. Force it if that is meant."
         )
 
 
