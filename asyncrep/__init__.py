@@ -52,8 +52,7 @@ from asyncrep.repair.backfill import backfill
 from asyncrep.repair.record import AttributePair, RecordDiff, diff_record, replicate_record
 from asyncrep.repair.runner import Rules, repair
 from asyncrep.report import Report
-
-__version__ = "0.1.0"
+from asyncrep.version import __version__
 
 __all__ = [
     "Advanced",
@@ -103,6 +102,7 @@ __all__ = [
     "UnreachableError",
     "UsageError",
     "VirtualClock",
+    "__version__",
     "backfill",
     "diff",
     "diff_record",

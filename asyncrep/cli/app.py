@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from asyncrep import __version__
 from asyncrep.cli import diff_tables, records, sandbox
 from asyncrep.cli.options import paragraphs
+from asyncrep.version import __version__
 
 app = typer.Typer(
     name="asyncrep",

@@ -68,7 +68,9 @@ class Bars:
             case RunStarted(report):
                 self._report = report
             case PassStarted(name, estimate):
-                self._tasks[name] = self._bars.add_task(name, total=estimate, report=self._report)
+                self._tasks[name] = self._bars.add_task(
+                    name, total=estimate, report=self._report, pace=_Pace(self._report)
+                )
             case Advanced(name, items):
                 self._bars.advance(self._tasks[name], items)
             case PassEnded(name):
@@ -90,6 +92,7 @@ class Lines:
         self._estimate: int | None = None
         self._items = 0
         self._began = self._told = clock.monotonic()
+        self._pace = _Pace(self._report)
 
     def notice(self, event: Event) -> None:
         """Tell one event, or count it for the next line."""
@@ -99,6 +102,7 @@ class Lines:
             case PassStarted(_, estimate):
                 self._items, self._estimate = 0, estimate
                 self._began = self._told = self._clock.monotonic()
+                self._pace = _Pace(self._report)
             case Advanced(name, items):
                 self._items += items
                 if self._clock.monotonic() - self._told >= PLAIN_SECONDS:
@@ -118,7 +122,7 @@ class Lines:
         parts = [
             f"{name}: {self._items:,}{total} items",
             f"{speed:,.0f} items/s",
-            f"{_units(self._report):,.0f} units/s",
+            f"{self._pace.units_per_second():,.0f} units/s",
         ]
         parts.append(f"{self._report.drift:,} discrepancies")
         if end:
@@ -131,8 +135,18 @@ class Lines:
         say(self._console, message)
 
 
-def _units(report: Report) -> float:
-    return (report.read_units + report.write_units) / report.seconds if report.seconds else 0.0
+class _Pace:
+    """The capacity units per second of one pass, both tables together."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._before = (report.read_units + report.write_units, report.seconds)
+
+    def units_per_second(self) -> float:
+        """Return the pass's average so far."""
+        units, seconds = self._before
+        passed = self._report.seconds - seconds
+        return (self._report.read_units + self._report.write_units - units) / passed if passed > 0 else 0.0
 
 
 class _Items(ProgressColumn):
@@ -149,7 +163,8 @@ class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.completed / task.elapsed if task.elapsed else 0.0
         return Text(
-            f"{speed:,.0f}/s {_units(task.fields['report']):,.0f} units/s", style="progress.data.speed"
+            f"{speed:,.0f}/s {task.fields['pace'].units_per_second():,.0f} units/s",
+            style="progress.data.speed",
         )
 
 
