@@ -12,7 +12,7 @@ _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+")
 _ARN = re.compile(r"arn:(?:aws|aws-[a-z-]+):dynamodb:([^:/]+):([0-9]{12}):table/([^/]+)")
 _SERVICE_HOST = re.compile(
-    r"(?:[0-9]+\.)?dynamodb(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws)"
+    r"(?:dynamodb(?:-fips)?|[0-9]{12}\.ddb)\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws)"
 )
 
 FORMS = (
@@ -44,6 +44,10 @@ class TableRef:
         Raises:
             LocationError: with one sentence that names the part that is wrong.
         """
+        if "@" in text:
+            raise LocationError(
+                "A table location holds no user or password; credentials come from AWS's settings."
+            )
         if text.startswith("arn:"):
             return cls._from_arn(text, endpoint_url)
         if "://" in text:
@@ -71,21 +75,18 @@ class TableRef:
 
     @classmethod
     def _from_url(cls, text: str) -> TableRef:
+        if any(character.isspace() or not character.isprintable() for character in text):
+            raise LocationError(f"A table location holds no blanks or control characters: {text!r}")
         try:
             url = urlsplit(text)
             port = url.port
         except ValueError as error:
             raise LocationError(f'"{text}" is not a table location: {error}.') from error
-        if (
-            url.scheme not in {"http", "https"}
-            or not url.hostname
-            or url.query
-            or url.fragment
-            or url.username
-        ):
+        is_plain = url.scheme in {"http", "https"} and url.hostname and not url.query and not url.fragment
+        if not is_plain or url.netloc.endswith(":"):
             raise LocationError(f'"{text}" is not a table location; write it as {FORMS}.')
+        region = _SERVICE_HOST.fullmatch(url.hostname or "")
         # HOST:PORT/TABLE came here with http:// put before it: then a port is what makes it one.
-        region = _SERVICE_HOST.fullmatch(url.hostname)
         if port is None and region is None and url.hostname != "localhost" and url.scheme == "http":
             raise LocationError(f'"{text}" names no port; write the table as {FORMS}.')
         table = _table_name(url.path.removeprefix("/"), text)
@@ -97,7 +98,9 @@ class TableRef:
             return self.arn
         if self.region:
             return f"{self.region}/{self.table}"
-        return f"{(self.endpoint_url or '').removeprefix('http://')}/{self.table}"
+        endpoint = self.endpoint_url or ""
+        place = endpoint.removeprefix("http://")
+        return f"{place if ':' in place else endpoint}/{self.table}"
 
 
 def _table_name(name: str, text: str) -> str:

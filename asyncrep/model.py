@@ -350,7 +350,7 @@ class Limits:
             Segment(0, self.segments)
         for name in ("concurrency", "read_units", "write_units"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:  # also no NaN, which is not above anything
                 raise UsageError(f"{name.replace('_', ' ').capitalize()} must be above zero, not {value}.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from asyncrep.errors import ServiceError, TableNotFoundError, UnreachableError
+from asyncrep.errors import ServiceError, TableNotFoundError, ThrottledError, UnreachableError
 from asyncrep.model import KeyAttribute, KeySchema, TableSettings
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def _key_schema(table: dict[str, Any]) -> KeySchema:
 
 async def _ttl_attribute(client: WireClient, meter: Meter) -> str | None:
     try:
-        answer = await client.ask(
-            "DescribeTimeToLive", "describe_time_to_live", meter, attempts=2, TableName=client.name
-        )
+        answer = await client.ask("DescribeTimeToLive", "describe_time_to_live", meter, TableName=client.name)
+    except (ThrottledError, UnreachableError):
+        raise  # an expired item that is resurrected because of a hiccup would be our fault
     except ServiceError:
         return None  # not permitted, or an endpoint that does not know it: then nothing counts as expired
     ttl = answer.get("TimeToLiveDescription", {})

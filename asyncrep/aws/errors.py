@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from msgspec import MsgspecError
 from asyncrep import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from asyncrep.errors import ServiceError
 
 
@@ -72,6 +75,7 @@ _CLASSES: dict[str, type[ServiceError]] = {
 def cure(error: Exception) -> Cure:
     """Tell whether the call that failed with ``error`` is worth trying again."""
     from botocore.exceptions import ClientError, HTTPClientError, SSLError  # noqa: PLC0415
+    from botocore.exceptions import ConnectionError as ConnectError  # noqa: PLC0415 - no Python ConnectionError
 
     if isinstance(error, ClientError):
         code, status = _code(error), _status(error)
@@ -80,11 +84,8 @@ def cure(error: Exception) -> Cure:
         return Cure.RETRY if code in _TRANSIENT or status >= 500 else Cure.NONE
     if isinstance(error, SSLError):
         return Cure.NONE
-    return (
-        Cure.RETRY
-        if isinstance(error, (*_DAMAGED, HTTPClientError, ConnectionError, TimeoutError))
-        else Cure.NONE
-    )
+    transient = (*_DAMAGED, HTTPClientError, ConnectError, ConnectionError, TimeoutError)
+    return Cure.RETRY if isinstance(error, transient) else Cure.NONE
 
 
 def translate(error: Exception, action: str, place: str) -> ServiceError | None:
@@ -111,6 +112,18 @@ def translate(error: Exception, action: str, place: str) -> ServiceError | None:
     if isinstance(error, BotoCoreError | ConnectionError | TimeoutError):
         return errors.UnreachableError(f"{action} on {place} could not reach the service: {_sentence(error)}")
     return None
+
+
+@contextmanager
+def translated(action: str, place: str) -> Iterator[None]:
+    """Raise what ``translate`` makes of any exception of the block; others pass as they are."""
+    try:
+        yield
+    except Exception as error:
+        sentence = translate(error, action, place)
+        if sentence is None:
+            raise
+        raise sentence from error
 
 
 def _from_answer(error: Any, action: str, place: str) -> ServiceError:

@@ -12,10 +12,10 @@ session stays as it was:
 from __future__ import annotations
 
 import zlib
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from asyncrep.aws.errors import ChecksumError, translate
+from asyncrep.aws.errors import ChecksumError, translated
 from asyncrep.errors import CredentialsError
 from asyncrep.version import __version__
 
@@ -62,28 +62,24 @@ async def open_client(
     import aiobotocore  # noqa: PLC0415
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
-    try:
-        base = session or aioboto3.Session(profile_name=profile)
-        region = ref.region or base.region_name or DEFAULT_REGION
-        if role_arn:
-            base = await _assume_role(base, role_arn, region)
-    except Exception as error:
-        translated = translate(error, "Opening a session", str(ref))
-        if translated is None:
-            raise
-        raise translated from error
-    config = AioConfig(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        max_pool_connections=_CONNECTIONS,
-        parameter_validation=False,
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        # Else botocore puts a User-Agent together and sanitizes it anew for every request: 10 % of them.
-        user_agent=f"asyncrep/{__version__} aiobotocore/{aiobotocore.__version__}",
-    )
-    async with base.client(
-        "dynamodb", region_name=region, endpoint_url=ref.endpoint_url, config=config
-    ) as client:
+    async with AsyncExitStack() as stack:
+        with translated("Opening a session", str(ref)):
+            base = session or aioboto3.Session(profile_name=profile)
+            region = ref.region or base.region_name or DEFAULT_REGION
+            if role_arn:
+                base = await _assume_role(base, role_arn, region)
+            config = AioConfig(
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=_READ_SECONDS,
+                max_pool_connections=_CONNECTIONS,
+                parameter_validation=False,
+                retries={"total_max_attempts": 1, "mode": "standard"},
+                # Else botocore puts a User-Agent together and sanitizes it anew for every request: 10 % of them.
+                user_agent=f"asyncrep/{__version__} aiobotocore/{aiobotocore.__version__}",
+            )
+            client = await stack.enter_async_context(
+                base.client("dynamodb", region_name=region, endpoint_url=ref.endpoint_url, config=config)
+            )
         _install(client)
         yield client
 

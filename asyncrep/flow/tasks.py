@@ -21,7 +21,8 @@ async def side_by_side(coroutines: Iterable[Coroutine[object, object, T]]) -> li
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]
     except* Exception as failures:  # noqa: BLE001 - raised again at once, only unwrapped
-        raise _first(failures) from None
+        first = _first(failures)
+        raise first from first.__cause__
     return [task.result() for task in tasks]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import json
 import re
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ from msgspec import Raw
 
 from asyncrep.errors import KeyFormatError
 from asyncrep.items.numbers import canonical_number
-from asyncrep.model import KeyAttribute, KeyedImage, KeySchema
+from asyncrep.items.typed_key import read_typed_key
+from asyncrep.model import KeyedImage, KeySchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,7 +26,6 @@ _ALREADY_CANONICAL: dict[str, Callable[[Any], object]] = {
     ).fullmatch,
     "B": re.compile(rb'\{"B":"(?:[A-Za-z0-9+/]{4})*"\}').fullmatch,
 }
-_TYPE_NAMES = {"S": "a string", "N": "a number", "B": "binary, as base64"}
 
 _encode = msgspec.json.Encoder().encode
 _decode_value = msgspec.json.Decoder(dict[str, str]).decode
@@ -73,71 +72,14 @@ class KeyReader:
     def parse(self, text: str) -> bytes:
         """Read a key that a user typed as one JSON object, plain or in wire form.
 
-        ``{"id":"abc","n":5}`` and ``{"id":{"S":"abc"},"n":{"N":"5"}}`` are the same key; a binary
-        attribute is base64 text in both.
-
         Raises:
             KeyFormatError: with one sentence that says what is wrong.
         """
-        try:
-            members = json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
-        except ValueError as error:
-            raise KeyFormatError(f"The key is not JSON ({error}): {text}") from error
-        if not isinstance(members, dict):
-            raise KeyFormatError(
-                f'The key must be a JSON object, as {{"{self.schema.hash.name}": …}}: {text}'
-            )
-        expected = {attribute.name for attribute in self.schema.attributes}
-        for name in members.keys() - expected:
-            raise KeyFormatError(f'"{name}" is not part of the table\'s key, which is {self.schema}.')
-        for name in expected - members.keys():
-            raise KeyFormatError(f'The key misses "{name}": the table\'s key is {self.schema}.')
-        return self.from_wire({a.name: _typed(members[a.name], a) for a in self.schema.attributes})
+        return self.from_wire(read_typed_key(text, self.schema))
 
     def from_wire(self, key: dict[str, dict[str, str]]) -> bytes:
         """Return the canonical key of a key in decoded wire form."""
         return self.key(_encode(key))
-
-
-class _Number(str):
-    """The text of a JSON number, kept apart from a JSON string."""
-
-    __slots__ = ()
-
-
-def _typed(value: object, attribute: KeyAttribute) -> dict[str, str]:
-    """Turn one member of a typed key into a wire value of the attribute's type, or refuse it."""
-    name, kind = attribute.name, attribute.type
-    if isinstance(value, dict):
-        if list(value) != [kind] or not isinstance(value[kind], str) or isinstance(value[kind], _Number):
-            raise KeyFormatError(f'Key attribute "{name}" must be {{"{kind}": "…"}}: {json.dumps(value)}')
-        text = value[kind]
-    elif isinstance(value, str) and isinstance(value, _Number) == (kind == "N"):
-        text = str(value)
-    else:
-        raise KeyFormatError(
-            f'Key attribute "{name}" must be {_TYPE_NAMES[kind]} ({kind}), not {_as_typed(value)}.'
-        )
-    if not text:
-        raise KeyFormatError(f'Key attribute "{name}" must not be empty.')
-    if kind == "N" and not re.fullmatch(r"-?[0-9.]+(?:[eE][+-]?[0-9]+)?", canonical_number(text)):
-        raise KeyFormatError(f'Key attribute "{name}" is not a number: {text}')
-    if kind == "B":
-        _check_base64(name, text)
-    return {kind: text}
-
-
-def _as_typed(value: object) -> str:
-    return str(value) if isinstance(value, _Number) else json.dumps(value)
-
-
-def _check_base64(name: str, text: str) -> None:
-    try:
-        b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise KeyFormatError(
-            f'Key attribute "{name}" is binary and must be base64 ({error}): {text}'
-        ) from error
 
 
 def _canonical_attribute(raw: bytes | Raw, kind: str) -> bytes:

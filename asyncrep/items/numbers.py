@@ -17,18 +17,36 @@ def canonical_number(text: str) -> str:
     ``1``, ``1.0``, ``+1``, ``01`` and ``10E-1`` are all ``1``; every zero is ``0``. Text that is no
     number at all is returned as it is: it equals only itself, and the service will refuse it.
     """
+    parts = _parts(text)
+    if parts is None:
+        return text
+    minus, digits, power = parts
+    return minus + _spell(digits, power) if digits else "0"
+
+
+def is_storable_number(text: str) -> bool:
+    """Tell whether DynamoDB can store ``text`` as a number.
+
+    Source: DynamoDB, "Supported data types", Number: at most 38 digits, and zero or a magnitude between
+    1E-130 and 9.99…E+125.
+    """
+    parts = _parts(text)
+    if parts is None:
+        return False
+    _, digits, power = parts
+    return not digits or (len(digits) <= 38 and -130 <= len(digits) + power - 1 <= 125)
+
+
+def _parts(text: str) -> tuple[str, str, int] | None:
+    """Return the sign (empty or a minus), the significant digits (none for zero) and the power of ten."""
     found = _NUMBER.fullmatch(text)
     if found is None:
-        return text
+        return None
     sign, whole, fraction, exponent = found.groups(default="")
     digits = (whole + fraction).lstrip("0")
-    power = int(exponent or 0) - len(fraction)
     significant = digits.rstrip("0")
-    if not significant:
-        return "0"
-    power += len(digits) - len(significant)
-    minus = "-" if sign == "-" else ""
-    return minus + _spell(significant, power)
+    power = int(exponent or 0) - len(fraction) + len(digits) - len(significant)
+    return ("-" if sign == "-" else ""), significant, power
 
 
 def _spell(digits: str, power: int) -> str:
