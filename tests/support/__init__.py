@@ -1,0 +1,1 @@
+"""What tests lean on: a scripted DynamoDB endpoint and the real engines."""

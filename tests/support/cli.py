@@ -1,0 +1,273 @@
+"""Runs the installed command line as people do: in a process of its own, piped or on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.scripted import ScriptedDynamo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SCRIPT = Path(sys.executable).with_name("asyncrep")
+PATIENCE_SECONDS = 30.0
+
+_SEQUENCE = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended.
+
+    Attributes:
+        seconds: how long it took.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        [line] = self.stdout.splitlines()
+        summary: dict[str, Any] = json.loads(line)
+        return summary
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The JSON lines on stdout."""
+        return json_lines(self.stdout)
+
+    @property
+    def sentence(self) -> str:
+        """The one line on stderr that says why it failed; nothing else may be there."""
+        assert "Traceback" not in self.stderr
+        [line] = self.stderr.splitlines()
+        assert line.startswith("Error: "), line
+        return line.removeprefix("Error: ")
+
+
+@dataclass
+class Cli:
+    """The command line with a folder to work in and an environment of its own.
+
+    Attributes:
+        environment: all the variables it sees; tests change them as they like.
+    """
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        nowhere = str(self.folder / "nowhere")
+        self.environment = {
+            "PATH": f"{SCRIPT.parent}{os.pathsep}{os.defpath}",
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": nowhere,
+            "AWS_SHARED_CREDENTIALS_FILE": nowhere,
+        } | self.environment
+
+    def __call__(self, *arguments: str | Path, **options: Any) -> Ran:
+        """Run it to its end, with both streams piped; options are those of `start`."""
+        with self.start(*arguments, **options) as process:
+            return ended(process)
+
+    @contextmanager
+    def start(self, *arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
+        """Start it in a process group of its own; whatever is left of it is killed at the end."""
+        settings: dict[str, Any] = {
+            "cwd": self.folder,
+            "env": self.environment,
+            "text": True,
+            "start_new_session": True,
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        }
+        with subprocess.Popen([SCRIPT, *arguments], **(settings | options)) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def shell(self, line: str) -> Ran:
+        """Have sh run a line, in which the command is called `asyncrep`."""
+        began = time.monotonic()
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=self.folder, env=self.environment, text=True, capture_output=True,
+            timeout=PATIENCE_SECONDS, check=False,
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+    def on_terminal(self, *arguments: str | Path, columns: int) -> tuple[int, Screen]:
+        """Run it on a terminal of that width: the exit code, and what is on the screen at the end."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
+        environment = self.environment | {"TERM": "xterm-256color"}
+        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        screen = Screen()
+        try:
+            with self.start(*arguments, env=environment, **streams) as process:
+                os.close(theirs)
+                screen.feed(_read_all(ours))
+                return process.wait(PATIENCE_SECONDS), screen
+        finally:
+            os.close(ours)
+
+
+def ended(process: subprocess.Popen[str]) -> Ran:
+    """Wait for a started command."""
+    began = time.monotonic()
+    stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
+    return Ran(process.returncode, stdout, stderr, time.monotonic() - began)
+
+
+def group_is_gone(process: subprocess.Popen[str]) -> bool:
+    """Whether a command that has ended left no process of its own behind."""
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until something has come true.
+
+    Raises:
+        TimeoutError: it does not.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.01)
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    """The objects of JSON lines; only a line feed ends a line."""
+    *lines, rest = text.split("\n")
+    assert not rest, "the last line has no end"
+    return [json.loads(line) for line in lines]
+
+
+class Screen:
+    """What a terminal of unlimited width and length shows, as far as rich steers one.
+
+    Attributes:
+        raw: everything that was sent, as it was sent.
+        lines: what stands there, without spaces at the ends of lines.
+    """
+
+    def __init__(self) -> None:
+        self.raw = ""
+        self._rows: list[list[str]] = [[]]
+        self._row = self._column = 0
+
+    def feed(self, text: str) -> None:
+        """Show more."""
+        self.raw += text
+        place = 0
+        for found in _SEQUENCE.finditer(text):
+            self._show(text[place : found.start()])
+            self._steer(found[1] or "", found[2] or "")
+            place = found.end()
+        self._show(text[place:])
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines as they stand."""
+        return ["".join(row).rstrip() for row in self._rows]
+
+    @property
+    def text(self) -> str:
+        """The lines as one text."""
+        return "\n".join(self.lines)
+
+    def _show(self, text: str) -> None:
+        for character in text:
+            match character:
+                case "\n":
+                    self._row += 1
+                    if self._row == len(self._rows):
+                        self._rows.append([])
+                case "\r":
+                    self._column = 0
+                case _:
+                    row = self._rows[self._row]
+                    row += [" "] * (self._column + 1 - len(row))
+                    row[self._column] = character
+                    self._column += 1
+
+    def _steer(self, parameters: str, command: str) -> None:
+        if command == "A":
+            self._row = max(0, self._row - int(parameters or 1))
+        elif command == "K":
+            self._rows[self._row] = []
+        else:
+            assert command in {"m", "h", "l", ""}, f"the screen does not know ESC [ {parameters}{command}"
+
+
+def _read_all(descriptor: int) -> str:
+    """Everything until the other end of a pseudo-terminal is closed."""
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(descriptor, 65_536)
+        except OSError:  # Linux's way of telling the end
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    return b"".join(chunks).decode()
+
+
+@contextmanager
+def endpoint_in_thread() -> Iterator[ScriptedDynamo]:
+    """A scripted endpoint on an event loop of its own, so that a test may wait for a process."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="endpoint")
+    thread.start()
+    endpoint = ScriptedDynamo()
+    try:
+        asyncio.run_coroutine_threadsafe(endpoint.__aenter__(), loop).result(PATIENCE_SECONDS)
+        yield endpoint
+        asyncio.run_coroutine_threadsafe(endpoint.__aexit__(None, None, None), loop).result(PATIENCE_SECONDS)
+    finally:
+        asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(PATIENCE_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(PATIENCE_SECONDS)
+        loop.close()
+
+
+async def _end_tasks() -> None:
+    """Cancel what still answers somebody who has gone."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others)

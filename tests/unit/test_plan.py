@@ -1,0 +1,209 @@
+"""Plans: which mutation mends a discrepancy, guarded on what was read, touching nothing else."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncrep.aws.guard import fits
+from asyncrep.items.equality import same_item
+from asyncrep.items.keys import KeyReader
+from asyncrep.model import (
+    AttributesAre,
+    Delete,
+    Different,
+    Extraneous,
+    ItemAbsent,
+    KeyAttribute,
+    KeySchema,
+    Missing,
+    Patch,
+    Put,
+)
+from asyncrep.repair.plan import plan
+from tests.support.strategies import items, mutate_value, respell, seeds, system_names, thoroughly, values
+from tests.support.values import equal
+
+SCHEMA = KeySchema(KeyAttribute("id", "S"), KeyAttribute("sort", "N"))
+KEY = b'{"id":{"S":"a"},"sort":{"N":"10"}}'
+KEY_ITEM = {"id": {"S": "a"}, "sort": {"N": "10"}}
+IGNORED = "ignored, this"
+
+
+def image(item, source=None):
+    return respell(item, source) if source else json.dumps(item).encode()
+
+
+def patched(item: dict[str, Any], patch: Patch) -> dict[str, Any]:
+    """What the service makes of an item."""
+    kept = {name: value for name, value in item.items() if name not in patch.remove}
+    return kept | dict(patch.assign)
+
+
+def changed(item, source):
+    """The item with some attributes changed, dropped and added, and the names of all of those."""
+    other, touched = dict(item), set()
+    for name in list(item):
+        match source.randrange(4):
+            case 0:
+                other[name] = mutate_value(item[name], source)
+            case 1:
+                del other[name]
+            case _:
+                continue
+        touched.add(name)
+    new = "new"
+    while new in other:
+        new += "'"
+    if not touched or source.random() < 0.5:
+        other[new] = {"S": ""}
+        touched.add(new)
+    return other, touched
+
+
+def without_key(item):
+    return {name: value for name, value in item.items() if name not in KEY_ITEM}
+
+
+@thoroughly
+@given(items(), seeds())
+def test_a_missing_item_is_put_whole_if_there_is_none(item, source):
+    primary = image(without_key(item) | KEY_ITEM, source)
+    assert plan(Missing(key=KEY, primary=primary), SCHEMA, ()) == Put(KEY, primary, ItemAbsent())
+
+
+@thoroughly
+@given(items(), st.dictionaries(system_names(), values(), max_size=1), seeds())
+def test_an_extraneous_item_is_deleted_if_every_attribute_is_as_read(item, system, source):
+    item = without_key(item) | KEY_ITEM | system
+    mutation = plan(Extraneous(key=KEY, replica=image(item, source)), SCHEMA, {IGNORED})
+    assert isinstance(mutation, Delete)
+    assert mutation.key == KEY
+    expected: dict[str, Any] = dict(mutation.precondition.expected)
+    assert expected.keys() == item.keys()
+    assert equal({name: value for name, value in expected.items() if value is not None}, item)
+
+
+@thoroughly
+@given(items(max_size=6), values(), values(), seeds())
+def test_a_different_item_is_patched_where_it_differs_and_nowhere_else(item, ours, theirs, source):
+    replica = without_key(item) | KEY_ITEM | {IGNORED: theirs, "aws:rep:updatetime": {"N": "2"}}
+    wanted, touched = changed(without_key(item), source)
+    primary = (
+        wanted
+        | KEY_ITEM
+        | {IGNORED: ours, "aws:rep:updatetime": {"N": "1"}, "aws:rep:deleting": {"BOOL": True}}
+    )
+    found = Different(key=KEY, primary=image(primary, source), replica=image(replica, source))
+    mutation = plan(found, SCHEMA, {IGNORED})
+    assert isinstance(mutation, Patch)
+    assert fits(mutation, SCHEMA)
+    assert mutation.key == KEY
+    assert {*mutation.assign, *mutation.remove} == touched
+    assert len(mutation.assign) + len(list(mutation.remove)) == len(touched)
+    # Guarded on the old values, absent ones on their absence.
+    expected: dict[str, Any] = dict(mutation.precondition.expected)
+    assert expected.keys() == touched
+    for name in touched:
+        assert (expected[name] is None) == (name not in replica)
+    old = {name: value for name, value in expected.items() if value is not None}
+    assert equal(old, {name: replica[name] for name in touched if name in replica})
+    # The replica is then as the primary, but for what is not compared: that stays as it was.
+    after = patched(replica, mutation)
+    assert equal(after, wanted | KEY_ITEM | {IGNORED: theirs, "aws:rep:updatetime": {"N": "2"}})
+    assert same_item(image(after), found.primary, {IGNORED})
+
+
+@thoroughly
+@given(items(), values(), seeds())
+def test_what_somebody_adds_meanwhile_survives_a_patch(item, added, source):
+    replica = without_key(item) | KEY_ITEM
+    wanted, _ = changed(without_key(item), source)
+    mutation = plan(Different(key=KEY, primary=image(wanted | KEY_ITEM), replica=image(replica)), SCHEMA, ())
+    assert isinstance(mutation, Patch)
+    assert patched(replica | {"added meanwhile": added}, mutation)["added meanwhile"] == added
+
+
+def test_an_attribute_that_is_only_spelt_differently_is_left_alone():
+    primary = {**KEY_ITEM, "n": {"N": "1"}, "s": {"NS": ["1", "2"]}, "x": {"S": "new"}}
+    replica = {**KEY_ITEM, "n": {"N": "1.0"}, "s": {"NS": ["2", "1"]}, "x": {"S": "old"}}
+    assert plan(Different(key=KEY, primary=image(primary), replica=image(replica)), SCHEMA, ()) == Patch(
+        KEY, {"x": {"S": "new"}}, [], AttributesAre({"x": {"S": "old"}})
+    )
+
+
+def test_null_and_empty_are_old_values_and_absence_is_none():
+    primary = {**KEY_ITEM, "a": {"S": ""}, "c": {"L": []}}
+    replica = {**KEY_ITEM, "a": {"NULL": True}, "b": {"M": {}}}
+    assert plan(Different(key=KEY, primary=image(primary), replica=image(replica)), SCHEMA, ()) == Patch(
+        KEY,
+        {"a": {"S": ""}, "c": {"L": []}},
+        ["b"],
+        AttributesAre({"a": {"NULL": True}, "c": None, "b": {"M": {}}}),
+    )
+
+
+def test_system_attributes_of_the_primary_are_not_patched_in():
+    primary = {**KEY_ITEM, "aws:rep:deleting": {"BOOL": False}, "x": {"S": "new"}}
+    mutation = plan(Different(key=KEY, primary=image(primary), replica=image(KEY_ITEM)), SCHEMA, ())
+    assert mutation == Patch(KEY, {"x": {"S": "new"}}, [], AttributesAre({"x": None}))
+
+
+# ── Too large for one update ────────────────────────────────────────────────────────────────────────
+
+
+def large(changes, text="v"):
+    same = {f"same-{n}": {"S": "same"} for n in range(20)}
+    uncompared: dict[str, Any] = {"aws:rep:updatetime": {"N": "1"}, IGNORED: {"S": "primary's"}}
+    primary = {**KEY_ITEM, **same, **{f"n{n}": {"S": f"new {text}"} for n in range(changes)}, **uncompared}
+    uncompared = {
+        "aws:rep:updatetime": {"N": "2"},
+        IGNORED: {"S": "replica's"},
+        "aws:rep:deleting": {"BOOL": True},
+    }
+    replica = {
+        **KEY_ITEM,
+        **same,
+        **{f"n{n}": {"S": f"old {text}"} for n in range(0, changes, 2)},
+        **uncompared,
+    }
+    replica["gone"] = {"S": "x"}
+    return primary, replica
+
+
+@pytest.mark.parametrize(("changes", "text"), [(400, "v"), (160, "v"), (6, "x" * 390_000)])
+def test_a_difference_too_large_for_an_update_is_put_whole_with_what_is_not_compared(changes, text):
+    primary, replica = large(changes, text)
+    found = Different(key=KEY, primary=image(primary), replica=image(replica))
+    mutation = plan(found, SCHEMA, {IGNORED})
+    assert isinstance(mutation, Put)
+    assert mutation.key == KEY == KeyReader(SCHEMA).key(mutation.image)
+    merged = json.loads(mutation.image)
+    uncompared = {IGNORED, "aws:rep:updatetime", "aws:rep:deleting"}
+    assert {name: merged.pop(name) for name in uncompared} == {name: replica[name] for name in uncompared}
+    assert merged == {name: value for name, value in primary.items() if name not in uncompared}
+
+
+def test_a_whole_put_is_guarded_first_on_what_changes_and_then_on_everything_else_it_replaces():
+    primary, replica = large(400)
+    mutation = plan(Different(key=KEY, primary=image(primary), replica=image(replica)), SCHEMA, {IGNORED})
+    assert isinstance(mutation.precondition, AttributesAre)
+    expected: dict[str, Any] = dict(mutation.precondition.expected)
+    changes = {f"n{n}" for n in range(400)} | {"gone"}
+    assert set(list(expected)[: len(changes)]) == changes
+    assert expected.keys() == changes | replica.keys()
+    assert all(expected[name] == replica.get(name) for name in expected)
+
+
+@thoroughly
+@given(st.integers(1, 200))
+def test_nothing_is_guarded_less_because_a_difference_is_larger(changes):
+    primary, replica = large(changes)
+    mutation = plan(Different(key=KEY, primary=image(primary), replica=image(replica)), SCHEMA, {IGNORED})
+    if isinstance(mutation, Patch):
+        assert fits(mutation, SCHEMA)
+    names = {f"n{n}" for n in range(changes)} | {"gone"}
+    assert isinstance(mutation.precondition, AttributesAre)
+    assert names <= mutation.precondition.expected.keys()

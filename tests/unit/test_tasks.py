@@ -1,0 +1,111 @@
+"""Side by side: results in order, one error as it is, and nobody left behind."""
+
+import asyncio
+
+import pytest
+
+from asyncrep.flow.tasks import side_by_side
+
+
+def others():
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+async def after(turns, result):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+class Sleeper:
+    def __init__(self):
+        self.cancelled = False
+        self.cleaned = False
+
+    async def sleep(self):
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            self.cancelled = True
+            await asyncio.sleep(0)
+            self.cleaned = True
+            raise
+
+
+async def test_results_come_in_the_order_of_the_coroutines():
+    assert await side_by_side(after(turns, turns) for turns in (5, 1, 3, 0)) == [5, 1, 3, 0]
+    assert await side_by_side([]) == []
+    assert not others()
+
+
+async def test_all_run_at_once():
+    barrier = asyncio.Barrier(5)
+
+    async def meet():
+        await barrier.wait()
+
+    await asyncio.wait_for(side_by_side(meet() for _ in range(5)), 5)
+
+
+async def test_the_first_error_is_raised_as_it_is_and_the_others_are_cancelled_and_waited_for():
+    sleepers = [Sleeper(), Sleeper()]
+    failure = LookupError("first")
+    with pytest.raises(LookupError) as caught:
+        await side_by_side(
+            [sleepers[0].sleep(), after(2, failure), sleepers[1].sleep(), after(9, KeyError("late"))]
+        )
+    assert caught.value is failure
+    assert all(sleeper.cancelled and sleeper.cleaned for sleeper in sleepers)
+    assert not others()
+
+
+async def test_of_errors_at_the_same_time_one_is_raised():
+    with pytest.raises((ValueError, KeyError)) as caught:
+        await side_by_side([after(1, ValueError("a")), after(1, KeyError("b"))])
+    assert not isinstance(caught.value, BaseExceptionGroup)
+
+
+async def test_an_error_of_nested_tasks_is_raised_as_it_is_too():
+    with pytest.raises(ValueError, match="deep"):
+        await side_by_side([side_by_side([side_by_side([after(1, ValueError("deep"))])]), after(3, 1)])
+
+    async def grouped():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(after(1, ValueError("grouped")))
+
+    with pytest.raises(ValueError, match="grouped"):
+        await side_by_side([grouped()])
+    assert not others()
+
+
+async def test_an_error_keeps_its_cause_and_its_place():
+    async def fail():
+        raise ValueError("effect") from KeyError("cause")
+
+    with pytest.raises(ValueError, match="effect") as caught:
+        await side_by_side([fail()])
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert "fail" in [entry.name for entry in caught.traceback]
+
+
+async def test_cancelling_the_whole_cancels_every_part():
+    sleepers = [Sleeper(), Sleeper()]
+    running = asyncio.ensure_future(side_by_side(sleeper.sleep() for sleeper in sleepers))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert all(sleeper.cleaned for sleeper in sleepers)
+    assert not others()
+
+
+async def test_a_time_limit_around_it_works():
+    sleeper = Sleeper()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await side_by_side([sleeper.sleep()])
+    assert sleeper.cleaned
+    assert not others()
