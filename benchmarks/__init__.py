@@ -1,0 +1,1 @@
+"""Benchmarks: what asyncrep costs its user in CPU, time, memory and read units, beside its peers."""

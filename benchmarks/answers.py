@@ -1,0 +1,322 @@
+"""What the canned endpoint answers to each DynamoDB operation: bodies, refusals and the units they cost."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from benchmarks.tables import Pages, Table
+
+_UNIT_BYTES = 4096
+_BATCH_KEYS = 100
+_ERRORS = "com.amazonaws.dynamodb.v20120810#"
+
+
+class Refusal(Exception):
+    """A request that DynamoDB would answer with status 400; `code` is the name of its exception."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def body(self) -> bytes:
+        """The error as DynamoDB words it."""
+        return msgspec.json.encode({"__type": _ERRORS + self.code, "message": str(self)})
+
+
+class Projecting(msgspec.Struct, rename="pascal", omit_defaults=True):
+    """What every reading request may say about the attributes and the consistency it wants."""
+
+    consistent_read: bool = False
+    projection_expression: str | None = None
+    expression_attribute_names: dict[str, str] = {}
+
+    def keys_only(self, table: Table) -> bool:
+        """Whether only the key attributes are wanted.
+
+        Raises:
+            Refusal: other attributes are named: there are no pages for that.
+        """
+        if self.projection_expression is None:
+            return False
+        words = (word.strip() for word in self.projection_expression.split(","))
+        wanted = {self.expression_attribute_names.get(word, word) for word in words}
+        if wanted != set(table.key_attributes):
+            code = "ValidationException"
+            raise Refusal(code, f"only the key can be projected here, not {sorted(wanted)}")
+        return True
+
+
+class ScanRequest(Projecting, rename="pascal", kw_only=True):
+    """The parts of a Scan that are understood; filters are refused."""
+
+    table_name: str
+    segment: int = 0
+    total_segments: int = 1
+    exclusive_start_key: dict[str, dict[str, str]] | None = None
+    limit: int | None = None
+    filter_expression: str | None = None
+    return_consumed_capacity: str = "NONE"
+
+
+class KeysOfTable(Projecting, rename="pascal", kw_only=True, omit_defaults=True):
+    """What a BatchGetItem wants of one table; `keys` stay raw so that unprocessed ones go back as they came."""
+
+    keys: list[msgspec.Raw]
+
+
+class BatchGetRequest(msgspec.Struct, rename="pascal"):
+    """A BatchGetItem."""
+
+    request_items: dict[str, KeysOfTable]
+    return_consumed_capacity: str = "NONE"
+
+
+class TableRequest(msgspec.Struct, rename="pascal"):
+    """The parts that all other requests share."""
+
+    table_name: str = ""
+    key: dict[str, Any] = {}
+    request_items: dict[str, list[msgspec.Raw]] = {}
+    consistent_read: bool = False
+    return_consumed_capacity: str = "NONE"
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Requests and read units of one operation since the endpoint started."""
+
+    requests: int = 0
+    read_units: float = 0.0
+
+
+@dataclass
+class Answers:
+    """Two tables behind DynamoDB's operations; `throttle` is the share of data requests that are refused."""
+
+    tables: Mapping[str, Pages]
+    randomness: random.Random
+    throttle: float = 0.0
+    statistics: dict[str, Statistics] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._scan_request = msgspec.json.Decoder(ScanRequest)
+        self._batch_request = msgspec.json.Decoder(BatchGetRequest)
+        self._table_request = msgspec.json.Decoder(TableRequest)
+        self._key = msgspec.json.Decoder(dict[str, dict[str, str]])
+        self._operations: dict[str, Callable[[bytes], bytes]] = {
+            "DescribeTable": self._describe_table,
+            "DescribeTimeToLive": self._describe_time_to_live,
+            "DescribeGlobalTable": self._describe_global_table,
+            "ListTables": self._list_tables,
+            "Scan": self._scan,
+            "BatchGetItem": self._batch_get,
+            "GetItem": self._get_item,
+            "BatchWriteItem": self._batch_write,
+            "PutItem": self._write,
+            "UpdateItem": self._write,
+            "DeleteItem": self._write,
+        }
+
+    @property
+    def operations(self) -> Collection[str]:
+        """Names of the operations that are answered."""
+        return self._operations.keys()
+
+    def answer(self, operation: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body for one request."""
+        statistics = self.statistics.setdefault(operation, Statistics())
+        statistics.requests += 1
+        try:
+            return 200, self._operations[operation](body)
+        except Refusal as refusal:
+            return 400, refusal.body()
+        except (msgspec.MsgspecError, KeyError, ValueError) as error:
+            return 400, Refusal("ValidationException", f"not understood: {error!r}").body()
+
+    def _describe_table(self, body: bytes) -> bytes:
+        table = self._table(self._table_request.decode(body).table_name).table
+        items = table.layout.items
+        types = {"id": "S", "created": "N"}
+        roles = zip(table.key_attributes, ("HASH", "RANGE"), strict=False)
+        description = {
+            "AttributeDefinitions": [
+                {"AttributeName": name, "AttributeType": types[name]} for name in table.key_attributes
+            ],
+            "TableName": table.name,
+            "KeySchema": [{"AttributeName": name, "KeyType": role} for name, role in roles],
+            "TableStatus": "ACTIVE",
+            "CreationDateTime": 1_700_000_000.0,
+            "ProvisionedThroughput": {
+                "NumberOfDecreasesToday": 0,
+                "ReadCapacityUnits": 0,
+                "WriteCapacityUnits": 0,
+            },
+            "TableSizeBytes": items * len(table.item(0)),
+            "ItemCount": items,
+            "TableArn": f"arn:aws:dynamodb:us-east-1:000000000000:table/{table.name}",
+            "TableId": "00000000-0000-4000-8000-000000000000",
+            "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
+            "DeletionProtectionEnabled": False,
+        }
+        return msgspec.json.encode({"Table": description})
+
+    def _describe_time_to_live(self, body: bytes) -> bytes:
+        self._table(self._table_request.decode(body).table_name)
+        return b'{"TimeToLiveDescription":{"TimeToLiveStatus":"DISABLED"}}'
+
+    def _describe_global_table(self, _body: bytes) -> bytes:
+        raise Refusal("GlobalTableNotFoundException", "there are no global tables here")
+
+    def _list_tables(self, _body: bytes) -> bytes:
+        return msgspec.json.encode({"TableNames": sorted(self.tables)})
+
+    def _scan(self, body: bytes) -> bytes:
+        request = self._scan_request.decode(body)
+        pages = self._table(request.table_name)
+        table = pages.table
+        if request.filter_expression is not None:
+            raise Refusal("ValidationException", "filters are not served here")
+        keys_only = request.keys_only(table)
+        self._maybe_throttle()
+        start, behind = table.segment(request.segment, request.total_segments)
+        if request.exclusive_start_key is not None:
+            found = table.find(request.exclusive_start_key)
+            if found is None or not start <= found < behind:
+                raise Refusal("ValidationException", "The provided starting key is outside the segment")
+            start = found + 1
+        if request.limit is not None:
+            end = _end_of_limited_page(table, start, behind, request.limit)
+            chunks = [table.chunk(start, end, keys_only=keys_only)]
+        else:
+            chunks, end = pages.page(start, behind, keys_only=keys_only)
+        charged = sum(chunk.charged for chunk in chunks)
+        units = _scan_units(charged, strong=request.consistent_read)
+        self.statistics["Scan"].read_units += units
+        count = sum(chunk.held for chunk in chunks)
+        parts = [b'{"Count":%d,"Items":[' % count]
+        parts.append(b",".join([chunk.encoded for chunk in chunks if chunk.held]))
+        parts.append(b'],"ScannedCount":%d' % count)
+        if end < behind or (request.limit is not None and count == request.limit):
+            parts += (b',"LastEvaluatedKey":', table.key(_last_held(table, start, end)))
+        if request.return_consumed_capacity != "NONE":
+            parts += (b',"ConsumedCapacity":', _capacity(table.name, units))
+        return b"".join((*parts, b"}"))
+
+    def _batch_get(self, body: bytes) -> bytes:
+        request = self._batch_request.decode(body)
+        if sum(len(wanted.keys) for wanted in request.request_items.values()) > _BATCH_KEYS:
+            raise Refusal("ValidationException", "Too many items requested for the BatchGetItem call")
+        leave_half = self._maybe_throttle(partly=True)
+        responses: dict[str, msgspec.Raw] = {}
+        unprocessed: dict[str, KeysOfTable] = {}
+        capacities: list[msgspec.Raw] = []
+        for name, wanted in request.request_items.items():
+            if leave_half:
+                half = len(wanted.keys) // 2
+                unprocessed[name] = msgspec.structs.replace(wanted, keys=wanted.keys[half:])
+                wanted.keys = wanted.keys[:half]
+            table = self._table(name).table
+            items, units = self._items_of(table, wanted)
+            self.statistics["BatchGetItem"].read_units += units
+            responses[name] = msgspec.Raw(b"[" + b",".join(items) + b"]")
+            capacities.append(msgspec.Raw(_capacity(table.name, units)))
+        answer: dict[str, Any] = {"Responses": responses, "UnprocessedKeys": unprocessed}
+        if request.return_consumed_capacity != "NONE":
+            answer["ConsumedCapacity"] = capacities
+        return msgspec.json.encode(answer)
+
+    def _items_of(self, table: Table, wanted: KeysOfTable) -> tuple[Sequence[bytes], float]:
+        """Items of those keys that the table holds, last key first as no order is promised, and their units."""
+        keys_only = wanted.keys_only(table)
+        per_unit = 1.0 if wanted.consistent_read else 0.5
+        items, units, seen = [], 0.0, set()
+        for raw in reversed(wanted.keys):
+            slot = table.find(self._key.decode(raw))
+            if slot in seen and slot is not None:
+                raise Refusal("ValidationException", "Provided list of item keys contains duplicates")
+            seen.add(slot)
+            if slot is None or not table.holds(slot):
+                units += per_unit
+                continue
+            item = table.item(slot)
+            units += per_unit * -(-len(item) // _UNIT_BYTES)
+            items.append(table.key(slot) if keys_only else item)
+        return items, units
+
+    def _get_item(self, body: bytes) -> bytes:
+        request = self._table_request.decode(body)
+        table = self._table(request.table_name).table
+        self._maybe_throttle()
+        slot = table.find(request.key)
+        units = 1.0 if request.consistent_read else 0.5
+        self.statistics["GetItem"].read_units += units
+        answer: dict[str, Any] = {}
+        if slot is not None and table.holds(slot):
+            answer["Item"] = msgspec.Raw(table.item(slot))
+        if request.return_consumed_capacity != "NONE":
+            answer["ConsumedCapacity"] = msgspec.Raw(_capacity(table.name, units))
+        return msgspec.json.encode(answer)
+
+    def _write(self, body: bytes) -> bytes:
+        request = self._table_request.decode(body)
+        table = self._table(request.table_name).table
+        self._maybe_throttle()
+        if request.return_consumed_capacity == "NONE":
+            return b"{}"
+        return b'{"ConsumedCapacity":%s}' % _capacity(table.name, 1.0)
+
+    def _batch_write(self, body: bytes) -> bytes:
+        request = self._table_request.decode(body)
+        self._maybe_throttle()
+        answer: dict[str, Any] = {"UnprocessedItems": {}}
+        if request.return_consumed_capacity != "NONE":
+            answer["ConsumedCapacity"] = [
+                msgspec.Raw(_capacity(self._table(name).table.name, float(len(writes))))
+                for name, writes in request.request_items.items()
+            ]
+        return msgspec.json.encode(answer)
+
+    def _table(self, name: str) -> Pages:
+        pages = self.tables.get(name.rpartition("/")[2])
+        if pages is None:
+            raise Refusal(
+                "ResourceNotFoundException", f"Requested resource not found: Table: {name} not found"
+            )
+        return pages
+
+    def _maybe_throttle(self, *, partly: bool = False) -> bool:
+        """Refuse a share of requests; with `partly`, every second time leave half of it undone instead (True)."""
+        if self.throttle == 0 or self.randomness.random() >= self.throttle:
+            return False
+        if partly and self.randomness.random() < 0.5:
+            return True
+        message = "The level of configured provisioned throughput for the table was exceeded."
+        raise Refusal("ProvisionedThroughputExceededException", message)
+
+
+def _last_held(table: Table, start: int, end: int) -> int:
+    """The last slot of a page that holds an item; its last slot where there is none."""
+    held = (slot for slot in range(end - 1, start - 1, -1) if table.holds(slot))
+    return next(held, end - 1)
+
+
+def _end_of_limited_page(table: Table, start: int, behind: int, limit: int) -> int:
+    """The slot behind the `limit`-th item from `start` on."""
+    last = next(itertools.islice(table.present(start, behind), limit - 1, None), behind - 1)
+    return last + 1
+
+
+def _scan_units(charged: int, *, strong: bool) -> float:
+    return -(-charged // _UNIT_BYTES) * (1.0 if strong else 0.5)
+
+
+def _capacity(table: str, units: float) -> bytes:
+    return b'{"TableName":"%s","CapacityUnits":%.1f}' % (table.encode(), units)

@@ -1,0 +1,68 @@
+"""What every contestant shares: its arguments, its event loop and the one line it prints.
+
+A contestant says on stdout how many items it read or compared and what it found; the times and the
+memory are taken from outside, by whoever started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+CREDENTIALS = {
+    "region_name": "us-east-1",
+    "aws_access_key_id": "benchmark",
+    "aws_secret_access_key": "benchmark",
+}
+
+_ORPHANED = 3
+
+
+class _EndWithInput(argparse.Action):
+    """Starts the thread that ends this process when its standard input is closed."""
+
+    def __call__(self, *_: object) -> None:
+        threading.Thread(target=_end_with_input, daemon=True).start()
+
+
+def _end_with_input() -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os._exit(_ORPHANED)
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """A parser for the endpoint's URL, the number of segments and the event loop.
+
+    `--until-input-closes` is how whoever started a contestant takes it along when it goes itself.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("url", help="of the canned endpoint")
+    parser.add_argument("--segments", type=int, default=16)
+    parser.add_argument("--until-input-closes", nargs=0, action=_EndWithInput)
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
+    return parser
+
+
+def finished(items: int, **found: int) -> None:
+    """Say that `items` were read or compared and how many discrepancies of each kind were found."""
+    print(json.dumps({"items": items, "found": found}), flush=True)
+
+
+def run(contest: Coroutine[Any, Any, None], loop: str) -> None:
+    """Run a contestant's coroutine to its end on the event loop that was asked for."""
+    factory = None
+    if loop == "uvloop":
+        import uvloop  # noqa: PLC0415
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(contest)
