@@ -12,7 +12,8 @@ _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+")
 _ARN = re.compile(r"arn:(?:aws|aws-[a-z-]+):dynamodb:([^:/]+):([0-9]{12}):table/([^/]+)")
 _SERVICE_HOST = re.compile(
-    r"(?:dynamodb(?:-fips)?|[0-9]{12}\.ddb)\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws)"
+    r"(?:vpce-[a-z0-9-]+\.dynamodb|dynamodb(?:-fips)?|[0-9]{12}\.ddb)\.([a-z0-9-]+)"
+    r"\.(?:(?:vpce\.)?amazonaws\.com(?:\.cn)?|api\.aws)"
 )
 
 FORMS = (

@@ -56,7 +56,8 @@ class TableSettings:
     Attributes:
         item_count: about six hours old; good for estimates, never for truth.
         size_bytes: as old as ``item_count``.
-        ttl_attribute: the attribute that holds an item's expiry, None when TTL is off or unreadable.
+        ttl_attribute: the attribute that holds an item's expiry, None when TTL is off.
+        ttl_known: False when the credentials may not ask for it; nothing counts as expired then.
         replica_regions: Regions of the other members, when the table belongs to a global table.
     """
 
@@ -70,6 +71,7 @@ class TableSettings:
     ttl_attribute: str | None
     stream_view: str | None
     replica_regions: frozenset[str] = frozenset()
+    ttl_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +312,8 @@ class Destination(Source, Protocol):
     def is_same_as(self, other: Source) -> bool:
         """Tell whether ``other`` is the very same place."""
 
-    async def copies_to(self, other: Source) -> bool:
-        """Tell whether what is written here is copied to ``other`` by DynamoDB itself (global tables)."""
+    async def copies_to(self, other: Source) -> bool | None:
+        """Tell whether DynamoDB copies what is written here to ``other`` (global tables); None: unknown."""
 
     async def is_empty(self) -> bool:
         """Tell by strongly consistent reads whether it holds no item at all."""
@@ -368,7 +370,7 @@ class Comparison:
     """
 
     ignore: frozenset[str] = field(default_factory=frozenset)
-    settle: float = 0.5
+    settle: float = 1.0
     tries: int = 3
 
     def __post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -23,10 +24,16 @@ class Consumed(msgspec.Struct):
 
 
 class Budget:
-    """One table's pace in one run: both directions, shared by everything that run does to the table."""
+    """One table's pace in one run: both directions, shared by everything that run does to the table.
+
+    Attributes:
+        meter: what was consumed.
+        slots: bounds the requests under way besides scans. Held for a request, never for a wait.
+    """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self.meter = Meter()
+        self.slots = asyncio.Semaphore(limits.concurrency)
         self._paces: dict[Direction, Pace] = {
             "read": Pace(limits.read_units, clock),
             "write": Pace(limits.write_units, clock),
@@ -50,12 +57,13 @@ class Estimator:
     """Guesses what the next call will take from what the last ones took.
 
     Attributes:
-        units: the current guess, to begin with the most a first call may cost.
+        units: the current guess; the first answer replaces it, later ones move it.
     """
 
     units: float
-    _weight: float = field(default=0.3, repr=False)
+    _answers: int = 0
 
     def learn(self, units: float) -> None:
         """Move the guess towards what a call really took."""
-        self.units += (units - self.units) * self._weight
+        self._answers += 1
+        self.units += (units - self.units) / min(self._answers, 4)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asyncrep.aws.errors import Cure, cure, translate
+from asyncrep.aws.errors import Cure, cure, raise_translated
 from asyncrep.aws.session import BODY
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from types_aiobotocore_dynamodb import DynamoDBClient
 
+    from asyncrep.aws.capacity import Budget
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.retry import RetryPolicy
     from asyncrep.model import Meter
@@ -50,7 +51,7 @@ class WireClient:
         self.clock = clock
         self._client = client
 
-    async def call(self, operation: str, body: bytes, decode: Callable[[bytes], T], meter: Meter) -> T:
+    async def call(self, operation: str, body: bytes, decode: Callable[[bytes], T], budget: Budget) -> T:
         """Send ``body`` as it is and return what ``decode`` makes of the answer's body.
 
         The body was checked against its checksum before. An answer that cannot be decoded all the
@@ -65,49 +66,54 @@ class WireClient:
         )
         parameters[BODY] = body
         method = getattr(self._client, _METHODS[operation])
+        # Scans are bounded by the number of segments; all of them are meant to be under way at once.
+        slot = nullcontext() if operation == "Scan" else budget.slots
 
         async def attempt() -> T:
-            return decode((await method(**parameters))[BODY])
+            async with slot:
+                result = await method(**parameters)
+            return decode(result[BODY])
 
-        return await self._retried(operation, attempt, meter)
+        return await self._retried(operation, attempt, budget.meter, self.retry)
 
     async def ask(
-        self, operation: str, method: str, meter: Meter, *, attempts: int | None = None, **parameters: Any
+        self,
+        operation: str,
+        method: str,
+        budget: Budget,
+        *,
+        retry: RetryPolicy | None = None,
+        **parameters: Any,
     ) -> dict[str, Any]:
         """Make one of the rare calls that botocore may serialize and parse, as DescribeTable.
 
         Raises:
-            ServiceError: the call failed for good, or ``attempts`` times.
+            ServiceError: the call failed for good.
         """
         bound = getattr(self._client, method)
-        return await self._retried(operation, lambda: bound(**parameters), meter, attempts)
+        return await self._retried(operation, lambda: bound(**parameters), budget.meter, retry or self.retry)
 
     async def _retried(
-        self,
-        operation: str,
-        attempt: Callable[[], Awaitable[T]],
-        meter: Meter,
-        attempts: int | None = None,
+        self, operation: str, attempt: Callable[[], Awaitable[T]], meter: Meter, retry: RetryPolicy
     ) -> T:
         """Run ``attempt`` until it succeeds, fails for good, or the retry policy gives up."""
-        attempts = attempts or self.retry.attempts
-        tries = 0
+        began = self.clock.monotonic()
+        failures = throttles = 0
         while True:
-            tries += 1
             try:
                 result = await attempt()
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again, or tried again
                 remedy = cure(error)
                 if remedy is Cure.SLOW_DOWN:
                     meter.throttled += 1
-                if remedy is Cure.NONE or tries >= attempts:
-                    translated = translate(error, operation, self.label)
-                    if translated is None:
-                        raise
-                    raise translated from error
-                await self.clock.sleep(self.retry.delay(tries))
+                    throttles += 1
+                    hopeless = self.clock.monotonic() - began >= retry.patience
+                else:
+                    failures += 1
+                    hopeless = remedy is Cure.NONE or failures >= retry.attempts
+                if hopeless:
+                    raise_translated(error, operation, self.label)
+                await self.clock.sleep(retry.delay(failures + throttles))
             else:
                 meter.requests += 1
                 return result

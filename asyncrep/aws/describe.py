@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from asyncrep.errors import ServiceError, TableNotFoundError, ThrottledError, UnreachableError
+from asyncrep.errors import (
+    CredentialsError,
+    PermissionDeniedError,
+    ServiceError,
+    TableNotFoundError,
+    ThrottledError,
+    UnreachableError,
+)
 from asyncrep.model import KeyAttribute, KeySchema, TableSettings
 
 if TYPE_CHECKING:
+    from asyncrep.aws.capacity import Budget
     from asyncrep.aws.client import WireClient
-    from asyncrep.model import KeyType, Meter
+    from asyncrep.model import KeyType
 
 
-async def describe(client: WireClient, meter: Meter) -> TableSettings:
+_READABLE = frozenset({"ACTIVE", "UPDATING", None})  # emulators may not tell
+
+_GLOBAL_TABLE_ATTEMPTS = 3  # an emulator that does not know the call answers every time with a 500
+
+
+async def describe(client: WireClient, budget: Budget) -> TableSettings:
     """Return the table's settings.
 
     Raises:
-        TableNotFoundError: there is no such table, or it is being deleted.
+        TableNotFoundError: there is no such table, or it is not in a state to be read.
         UnreachableError: the endpoint does not answer, or not as DynamoDB does.
         ServiceError: the description could not be read.
     """
-    answer = await client.ask("DescribeTable", "describe_table", meter, TableName=client.name)
+    answer = await client.ask("DescribeTable", "describe_table", budget, TableName=client.name)
     if "Table" not in answer:
         raise UnreachableError(f"What answers for {client.label} is not DynamoDB.")
     table: dict[str, Any] = answer["Table"]
-    if table.get("TableStatus") == "DELETING":
-        raise TableNotFoundError(f"The table {client.label} is being deleted.")
+    status = table.get("TableStatus")
+    if status not in _READABLE:
+        raise TableNotFoundError(f"The table {client.label} cannot be read now: it is {status}.")
     stream = table.get("StreamSpecification", {})
-    replicas = table.get("Replicas", [])
+    ttl_known, ttl_attribute = await _ttl_attribute(client, budget)
     return TableSettings(
         name=table["TableName"],
         arn=table.get("TableArn", ""),
@@ -40,23 +55,36 @@ async def describe(client: WireClient, meter: Meter) -> TableSettings:
             for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
             for index in table.get(kind) or []
         ),
-        ttl_attribute=await _ttl_attribute(client, meter),
+        ttl_attribute=ttl_attribute,
+        ttl_known=ttl_known,
         stream_view=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
-        replica_regions=frozenset(replica["RegionName"] for replica in replicas),
+        replica_regions=frozenset(replica["RegionName"] for replica in table.get("Replicas") or []),
     )
 
 
-async def legacy_global_regions(client: WireClient, table: str, meter: Meter) -> frozenset[str]:
+async def legacy_global_regions(client: WireClient, table: str, budget: Budget) -> frozenset[str] | None:
     """Return the Regions of a global table of version 2017.11.29, which DescribeTable does not show.
 
-    Endpoints that do not know the call, and credentials that lack it, count as no global table: the
-    current version is seen by DescribeTable anyway.
+    Returns:
+        None when the credentials may not ask. Endpoints that do not know the call have no such tables.
+
+    Raises:
+        ServiceError: it could not be found out; writing on would be a guess.
     """
+    retry = replace(client.retry, attempts=min(client.retry.attempts, _GLOBAL_TABLE_ATTEMPTS))
     try:
         answer = await client.ask(
-            "DescribeGlobalTable", "describe_global_table", meter, attempts=1, GlobalTableName=table
+            "DescribeGlobalTable", "describe_global_table", budget, retry=retry, GlobalTableName=table
         )
-    except ServiceError:
+    except PermissionDeniedError:
+        return None
+    except (CredentialsError, ThrottledError):
+        raise
+    except UnreachableError as error:
+        if error.code.isdigit():  # a bare status: DynamoDB would have said which error it is
+            return frozenset()
+        raise
+    except ServiceError:  # GlobalTableNotFoundException, UnknownOperationException
         return frozenset()
     group = answer["GlobalTableDescription"].get("ReplicationGroup", [])
     return frozenset(member["RegionName"] for member in group)
@@ -72,13 +100,18 @@ def _key_schema(table: dict[str, Any]) -> KeySchema:
     return KeySchema(attribute("HASH"), attribute("RANGE") if "RANGE" in names else None)
 
 
-async def _ttl_attribute(client: WireClient, meter: Meter) -> str | None:
+async def _ttl_attribute(client: WireClient, budget: Budget) -> tuple[bool, str | None]:
+    """Return whether the TTL attribute could be asked for, and what it is."""
     try:
-        answer = await client.ask("DescribeTimeToLive", "describe_time_to_live", meter, TableName=client.name)
+        answer = await client.ask(
+            "DescribeTimeToLive", "describe_time_to_live", budget, TableName=client.name
+        )
     except (ThrottledError, UnreachableError):
         raise  # an expired item that is resurrected because of a hiccup would be our fault
+    except PermissionDeniedError:
+        return False, None
     except ServiceError:
-        return None  # not permitted, or an endpoint that does not know it: then nothing counts as expired
+        return True, None  # an endpoint that does not know it has none
     ttl = answer.get("TimeToLiveDescription", {})
     enabled = ttl.get("TimeToLiveStatus") in {"ENABLED", "ENABLING"}
-    return ttl.get("AttributeName") if enabled else None
+    return True, ttl.get("AttributeName") if enabled else None

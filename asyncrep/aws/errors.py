@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import MsgspecError
 
 from asyncrep import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from asyncrep.errors import ServiceError
 
 
@@ -30,7 +27,7 @@ class Cure(Enum):
 
 
 # What an answer raises that does not match its checksum, is no UTF-8 any more, or no JSON.
-_DAMAGED = (ChecksumError, ValueError, MsgspecError)
+_DAMAGED = (ChecksumError, UnicodeDecodeError, MsgspecError)
 
 _THROTTLES = frozenset({
     "ProvisionedThroughputExceededException",
@@ -43,6 +40,7 @@ _THROTTLES = frozenset({
 _TRANSIENT = frozenset({
     "InternalFailure",
     "InternalServerError",
+    "ReplicatedWriteConflictException",
     "RequestTimeout",
     "RequestTimeoutException",
     "ServiceUnavailable",
@@ -114,16 +112,12 @@ def translate(error: Exception, action: str, place: str) -> ServiceError | None:
     return None
 
 
-@contextmanager
-def translated(action: str, place: str) -> Iterator[None]:
-    """Raise what ``translate`` makes of any exception of the block; others pass as they are."""
-    try:
-        yield
-    except Exception as error:
-        sentence = translate(error, action, place)
-        if sentence is None:
-            raise
-        raise sentence from error
+def raise_translated(error: Exception, action: str, place: str) -> NoReturn:
+    """Raise what ``translate`` makes of an exception, or the exception as it is."""
+    translated = translate(error, action, place)
+    if translated is None:
+        raise error
+    raise translated from error
 
 
 def _from_answer(error: Any, action: str, place: str) -> ServiceError:

@@ -16,6 +16,9 @@ from asyncrep.model import AttributesAre, ItemAbsent, Patch
 if TYPE_CHECKING:
     from asyncrep.model import KeySchema, Mutation, WireValue
 
+ATTRIBUTES_PER_PATCH = 100
+"""So many attributes always fit into one UpdateItem, each with its new value and a guard on its old one."""
+
 _TEXT_LIMIT = 4096
 _OPERATOR_LIMIT = 300
 _SUBSTITUTED_LIMIT = 2 * 1024 * 1024 - 64 * 1024  # some room: the service counts differently than JSON
@@ -73,7 +76,8 @@ class Expressions:
 def expressions(mutation: Mutation, schema: KeySchema) -> Expressions:
     """Return the expressions of a guarded write.
 
-    The update of a Patch is always whole; ask ``fits`` before. The condition holds as much as fits.
+    The update of a Patch is always whole; it has at most ``ATTRIBUTES_PER_PATCH`` attributes. The
+    condition holds as much as fits.
     """
     made = Expressions()
     if isinstance(mutation, Patch):
@@ -86,15 +90,9 @@ def expressions(mutation: Mutation, schema: KeySchema) -> Expressions:
     return made
 
 
-def fits(patch: Patch, schema: KeySchema) -> bool:
-    """Tell whether a Patch can be written by one UpdateItem with its whole precondition."""
-    made = expressions(patch, schema)
-    return (
-        made.unguarded == 0
-        and len(made.update) <= _TEXT_LIMIT
-        and len(patch.assign) + len(patch.remove) <= _OPERATOR_LIMIT
-        and made.room_for("", None)
-    )
+def is_whole(mutation: Mutation, schema: KeySchema) -> bool:
+    """Tell whether the write itself can check its whole precondition."""
+    return expressions(mutation, schema).unguarded == 0
 
 
 def _write_update(made: Expressions, patch: Patch) -> None:

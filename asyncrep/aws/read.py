@@ -22,14 +22,17 @@ BATCH_KEYS = 100
 """The most keys that one BatchGetItem takes."""
 
 
+_NAMED = 5  # keys that a message names
+
+
 class _Request(msgspec.Struct):
     Keys: list[Raw]
 
 
 class _Answer(msgspec.Struct):
     Responses: dict[str, list[Raw]]
-    UnprocessedKeys: dict[str, _Request] = {}
-    ConsumedCapacity: list[Consumed] = []
+    UnprocessedKeys: dict[str, _Request] | None = None
+    ConsumedCapacity: list[Consumed] | None = None
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -71,43 +74,63 @@ class BatchReader:
         closing += b"}}}"
         found: dict[bytes, Raw] = {}
         pending = list(dict.fromkeys(keys))  # the service refuses a batch that names a key twice
-        fruitless = 0
+        stall = Stall(client, budget, "BatchGetItem")
         while pending:
             batch, rest = pending[:BATCH_KEYS], pending[BATCH_KEYS:]
             answer = await self._ask(client, budget, opening + b",".join(batch) + closing, len(batch))
             for images in answer.Responses.values():
                 found.update((self._keys.key(image), image) for image in images)
-            unprocessed = [
-                self._keys.key(key) for request in answer.UnprocessedKeys.values() for key in request.Keys
+            left = [
+                self._keys.key(key)
+                for request in (answer.UnprocessedKeys or {}).values()
+                for key in request.Keys
             ]
-            pending = unprocessed + rest
-            if not unprocessed:
-                continue
-            fruitless = fruitless + 1 if len(unprocessed) == len(batch) else 0
-            await wait_for_unprocessed(client, budget, fruitless, f"{len(pending)} keys", "BatchGetItem")
+            pending = left + rest
+            if left:
+                await stall.wait(left, progress=len(left) < len(batch))
         return found
 
     async def _ask(self, client: WireClient, budget: Budget, body: bytes, size: int) -> _Answer:
         estimate = self._per_key.units * size
         await budget.spend("read", estimate)
-        answer = await client.call("BatchGetItem", body, _decode, budget.meter)
-        units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity)
+        answer = await client.call("BatchGetItem", body, _decode, budget)
+        units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity or ())
         budget.charge("read", units, estimate)
         self._per_key.learn(units / size)
         return answer
 
 
-async def wait_for_unprocessed(
-    client: WireClient, budget: Budget, fruitless: int, left: str, operation: str
-) -> None:
-    """Back off before asking again for what stayed unprocessed; give up after too many fruitless tries.
+class Stall:
+    """Waits before asking again for what a batch left unprocessed, until nothing has moved for too long."""
 
-    Raises:
-        ThrottledError: as many tries in a row as the retry policy allows changed nothing.
-    """
-    budget.meter.throttled += 1
-    if fruitless >= client.retry.attempts:
-        raise ThrottledError(
-            f"{operation} on {client.label}: {left} stayed unprocessed in {fruitless} tries."
-        )
-    await client.clock.sleep(client.retry.delay(max(fruitless, 1)))
+    def __init__(self, client: WireClient, budget: Budget, operation: str) -> None:
+        self._client = client
+        self._budget = budget
+        self._operation = operation
+        self._moved_at = client.clock.monotonic()
+        self._fruitless = 0
+
+    async def wait(self, left: Sequence[bytes], *, progress: bool) -> None:
+        """Back off.
+
+        Args:
+            left: the keys that stayed unprocessed.
+            progress: whether the last try processed any.
+
+        Raises:
+            ThrottledError: nothing was processed for as long as the retry policy is patient.
+        """
+        client = self._client
+        now = client.clock.monotonic()
+        self._budget.meter.throttled += 1
+        self._fruitless += 1
+        if progress:
+            self._moved_at, self._fruitless = now, 1
+        elif now - self._moved_at >= client.retry.patience:
+            named = ", ".join(key.decode(errors="replace") for key in left[:_NAMED])
+            more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+            raise ThrottledError(
+                f"{self._operation} on {client.label}: {len(left)} keys stayed unprocessed for "
+                f"{now - self._moved_at:.0f} s: {named}{more}."
+            )
+        await client.clock.sleep(client.retry.delay(self._fruitless))

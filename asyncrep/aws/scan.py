@@ -7,29 +7,36 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
-from asyncrep.aws.capacity import Consumed, Estimator
+from asyncrep.aws.capacity import Consumed
 from asyncrep.model import Page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from asyncrep.aws.capacity import Budget
+    from asyncrep.aws.capacity import Budget, Estimator
     from asyncrep.aws.client import WireClient
     from asyncrep.aws.read import Projection
     from asyncrep.items.keys import KeyReader
     from asyncrep.model import Segment
 
-ABSENT = Raw()
-"""What a raw member holds that the answer did not have."""
-
-FULL_PAGE_UNITS = 128.0
-"""What an eventually consistent page of 1 MB takes: half a unit for every 4 KB."""
-
 
 class _Answer(msgspec.Struct):
     Items: list[Raw]
-    LastEvaluatedKey: Raw = ABSENT
+    LastEvaluatedKey: Raw = Raw()
     ConsumedCapacity: Consumed | None = None
+
+    @property
+    def units(self) -> float:
+        return self.ConsumedCapacity.CapacityUnits if self.ConsumedCapacity else 0.0
+
+    @property
+    def start(self) -> bytes:
+        """The request member that asks for the page after this one; empty after the last.
+
+        The key goes back exactly as it came: binary keys would not survive another encoding.
+        """
+        key = bytes(self.LastEvaluatedKey)
+        return b"" if key in {b"", b"null"} else b',"ExclusiveStartKey":' + key
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -41,11 +48,20 @@ async def scan_pages(
     keys: KeyReader,
     segment: Segment,
     budget: Budget,
+    estimator: Estimator,
     projection: Projection | None = None,
 ) -> AsyncIterator[Page]:
     """Yield every page of ``segment``, eventually consistent, with each item's canonical key.
 
     Pages may be empty; only the absence of a LastEvaluatedKey ends a segment.
+
+    Args:
+        client: the table's.
+        keys: reads the keys of the table's items.
+        segment: which slice to scan.
+        budget: what the scan may use.
+        estimator: guesses what a page takes; shared by all segments.
+        projection: what to ask for, whole items without one.
 
     Raises:
         ServiceError: a page could not be read; nothing after it was seen.
@@ -55,20 +71,17 @@ async def scan_pages(
     )  # fmt: skip
     if projection is not None:
         opening += b"," + projection.members
-    estimator = Estimator(FULL_PAGE_UNITS)
     start = b""
     while True:
         estimate = estimator.units
         await budget.spend("read", estimate)
-        answer = await client.call("Scan", opening + start + b"}", _decode, budget.meter)
-        units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0
-        budget.charge("read", units, estimate)
-        estimator.learn(units)
+        answer = await client.call("Scan", opening + start + b"}", _decode, budget)
+        budget.charge("read", answer.units, estimate)
+        estimator.learn(answer.units)
         yield Page(segment.index, keys.keyed(answer.Items))
-        if answer.LastEvaluatedKey == ABSENT:
+        start = answer.start
+        if not start:
             return
-        # Sent back exactly as it came: binary keys would not survive another encoding.
-        start = b',"ExclusiveStartKey":' + bytes(answer.LastEvaluatedKey)
 
 
 async def holds_any_item(client: WireClient, budget: Budget) -> bool:
@@ -78,10 +91,10 @@ async def holds_any_item(client: WireClient, budget: Budget) -> bool:
     )
     start = b""
     while True:
-        answer = await client.call("Scan", opening + start + b"}", _decode, budget.meter)
-        budget.charge("read", answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0, 0.0)
+        answer = await client.call("Scan", opening + start + b"}", _decode, budget)
+        budget.charge("read", answer.units, 0.0)
         if answer.Items:
             return True
-        if answer.LastEvaluatedKey == ABSENT:
+        start = answer.start
+        if not start:
             return False
-        start = b',"ExclusiveStartKey":' + bytes(answer.LastEvaluatedKey)

@@ -11,12 +11,13 @@ session stays as it was:
 
 from __future__ import annotations
 
+import re
 import zlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from asyncrep.aws.errors import ChecksumError, translated
-from asyncrep.errors import CredentialsError
+from asyncrep.aws.errors import ChecksumError, raise_translated
+from asyncrep.errors import AsyncrepError, CredentialsError, UsageError
 from asyncrep.version import __version__
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ BODY = "AsyncrepBody"
 DEFAULT_REGION = "us-east-1"
 """The Region of a local endpoint when neither the location nor the environment names one."""
 
+_ROLE_ARN = re.compile(r"arn:(?:aws|aws-[a-z-]+):iam::[0-9]{12}:role/\S+")
 _CONTEXT_KEY = "asyncrep_body"
 _CONNECTIONS = 512  # opened on demand only; what really bounds them is Limits
 _CONNECT_SECONDS = 5.0
@@ -56,14 +58,17 @@ async def open_client(
         role_arn: a role to assume with those credentials.
 
     Raises:
+        UsageError: the role or the endpoint is malformed.
         CredentialsError: the profile does not exist, or the role cannot be assumed.
     """
     import aioboto3  # noqa: PLC0415 - takes longer to import than a whole --help may
     import aiobotocore  # noqa: PLC0415
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
+    if role_arn is not None and not _ROLE_ARN.fullmatch(role_arn):
+        raise UsageError(f'"{role_arn}" is not a role; it looks like arn:aws:iam::123456789012:role/NAME.')
     async with AsyncExitStack() as stack:
-        with translated("Opening a session", str(ref)):
+        try:
             base = session or aioboto3.Session(profile_name=profile)
             region = ref.region or base.region_name or DEFAULT_REGION
             if role_arn:
@@ -80,6 +85,12 @@ async def open_client(
             client = await stack.enter_async_context(
                 base.client("dynamodb", region_name=region, endpoint_url=ref.endpoint_url, config=config)
             )
+        except AsyncrepError:
+            raise
+        except ValueError as error:  # what botocore raises for an endpoint that is no URL
+            raise UsageError(f"{ref} cannot be opened: {error}.") from error
+        except Exception as error:  # noqa: BLE001 - translated or raised as it is
+            raise_translated(error, "Opening a session", str(ref))
         _install(client)
         yield client
 
@@ -139,9 +150,8 @@ async def _assume_role(base: aioboto3.Session, role_arn: str, region: str) -> ai
     )
     from aiobotocore.session import get_session  # noqa: PLC0415
 
-    def make_client(service: str, **arguments: Any) -> Any:
-        frozen = {name: arguments.get(name) for name in _CREDENTIAL_NAMES}
-        return aioboto3.Session(**frozen).client(service, region_name=region)
+    def make_client(service: str, **credentials: Any) -> Any:
+        return base.client(service, region_name=region, **credentials)
 
     source = await base.get_credentials()
     if source is None:
@@ -157,11 +167,10 @@ async def _assume_role(base: aioboto3.Session, role_arn: str, region: str) -> ai
     )
     await credentials.get_frozen_credentials()
     core = get_session()
+    if base.profile_name != "default":  # a profile may also hold FIPS, proxy, CA and endpoint settings
+        core.set_config_variable("profile", base.profile_name)
     core.register_component("credential_provider", _Fixed(credentials))
     return aioboto3.Session(botocore_session=core)
-
-
-_CREDENTIAL_NAMES = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
 class _Fixed:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from asyncrep.aws.capacity import Budget
+from asyncrep.aws.capacity import Budget, Estimator
 from asyncrep.aws.client import WireClient
 from asyncrep.aws.describe import describe, legacy_global_regions
 from asyncrep.aws.read import BatchReader, Projection
@@ -17,7 +17,7 @@ from asyncrep.flow.clock import SystemClock
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.items.keys import KeyReader
 from asyncrep.location import TableRef
-from asyncrep.model import Limits, Meter
+from asyncrep.model import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -26,28 +26,40 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from asyncrep.flow.clock import Clock
-    from asyncrep.model import KeyedImage, Mutation, Outcome, Page, Segment, Source, TableSettings
+    from asyncrep.model import KeyedImage, Meter, Mutation, Outcome, Page, Segment, Source, TableSettings
 
-_OPENING_ATTEMPTS = 3  # a wrong host should not take a minute to say so
+# A wrong host should not take a minute to say so.
+_OPENING_ATTEMPTS = 3
+_OPENING_SECONDS = 30.0
 
 
 class Table:
     """An open table. Make one with ``open_table``; it is good for any number of runs, also at once.
 
     Attributes:
+        ref: where it is, as its user wrote it.
+        region: the Region its requests are signed for.
         settings: the table's description, read when it was opened.
         keys: reads the canonical keys of this table's items.
         meter: what was consumed through this object.
     """
 
     def __init__(
-        self, client: WireClient, ref: TableRef, settings: TableSettings, limits: Limits | None = None
+        self,
+        client: WireClient,
+        ref: TableRef,
+        region: str,
+        settings: TableSettings,
+        limits: Limits | None = None,
     ) -> None:
         self.ref = ref
+        self.region = region
         self.settings = settings
         self.keys = KeyReader(settings.schema)
         self._client = client
         self._budget = Budget(limits or Limits(), client.clock)
+        self._page_units = Estimator(1.0)
+        self._projection = Projection(settings.schema)
         self._reader = BatchReader(self.keys)
         self._writer = Writer(self.keys)
 
@@ -68,25 +80,30 @@ class Table:
 
     def limited(self, limits: Limits) -> Table:
         """Return the same table for one run: with its own limits and a meter at zero."""
-        return Table(self._client, self.ref, self.settings, limits)
+        return Table(self._client, self.ref, self.region, self.settings, limits)
 
     def is_same_as(self, other: Source) -> bool:
         """Tell whether both are one and the same table under two names, so far as can be told."""
         if not isinstance(other, Table):
             return False
-        if self.ref.endpoint_url == other.ref.endpoint_url and self.settings.arn == other.settings.arn:
+        if self.identity == other.identity:
             return True
         mine, others = self.settings.table_id, other.settings.table_id
         return mine is not None and mine == others
 
-    async def copies_to(self, other: Source) -> bool:
-        """Tell whether both are members of one global table, of either version."""
-        if self.settings.name != other.settings.name:
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells this table from others: the ARN knows the account, and emulators' ARNs no Region."""
+        return (self.ref.endpoint_url, self.region, self.settings.name, self.settings.arn)
+
+    async def copies_to(self, other: Source) -> bool | None:
+        """Tell whether both are members of one global table, of either version; None: may not be asked."""
+        if not isinstance(other, Table) or self.settings.name != other.settings.name:
             return False  # the members of a global table have one name
         regions = self.settings.replica_regions or await legacy_global_regions(
-            self._client, self.settings.name, self.meter
+            self._client, self.settings.name, self._budget
         )
-        return _region(other.settings.arn) in regions
+        return None if regions is None else other.region in regions
 
     async def is_empty(self) -> bool:
         """Tell by strongly consistent reads whether the table holds no item at all."""
@@ -94,8 +111,8 @@ class Table:
 
     def pages(self, segment: Segment, *, keys_only: bool = False) -> AsyncIterator[Page]:
         """Yield every page of one segment, eventually consistent; see ``asyncrep.aws.scan``."""
-        projection = Projection(self.settings.schema) if keys_only else None
-        return scan_pages(self._client, self.keys, segment, self._budget, projection)
+        projection = self._projection if keys_only else None
+        return scan_pages(self._client, self.keys, segment, self._budget, self._page_units, projection)
 
     async def get(
         self, keys: Sequence[bytes], *, consistent: bool, keys_only: bool = False
@@ -112,10 +129,6 @@ class Table:
     async def put_all(self, images: Sequence[KeyedImage]) -> None:
         """Write whole items without precondition; see ``asyncrep.aws.write.Writer.put_all``."""
         await self._writer.put_all(self._client, self._budget, images)
-
-
-def _region(arn: str) -> str:
-    return arn.split(":")[3] if arn.count(":") >= 5 else ""
 
 
 @asynccontextmanager
@@ -153,8 +166,11 @@ async def open_table(
     clock = clock or SystemClock()
     async with open_client(ref, session=session, profile=profile, role_arn=role_arn) as client:
         name = ref.arn or ref.table
-        opening = WireClient(
-            client, name, str(ref), replace(retry, attempts=min(retry.attempts, _OPENING_ATTEMPTS)), clock
+        opening = replace(
+            retry,
+            attempts=min(retry.attempts, _OPENING_ATTEMPTS),
+            patience=min(retry.patience, _OPENING_SECONDS),
         )
-        settings = await describe(opening, Meter())
-        yield Table(WireClient(client, name, str(ref), retry, clock), ref, settings)
+        settings = await describe(WireClient(client, name, str(ref), opening, clock), Budget(Limits(), clock))
+        region: str = client.meta.region_name
+        yield Table(WireClient(client, name, str(ref), retry, clock), ref, region, settings)

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from asyncrep.aws.capacity import Consumed, Estimator
 from asyncrep.aws.guard import Expressions, expressions
-from asyncrep.aws.read import wait_for_unprocessed
+from asyncrep.aws.read import Stall
 from asyncrep.errors import ConditionFailedError
 from asyncrep.items.equality import without_system_attributes
 from asyncrep.model import Delete, Outcome, Patch, Put
@@ -35,8 +35,8 @@ class _WriteRequest(msgspec.Struct):
 
 
 class _BulkAnswer(msgspec.Struct):
-    UnprocessedItems: dict[str, list[_WriteRequest]] = {}
-    ConsumedCapacity: list[Consumed] = []
+    UnprocessedItems: dict[str, list[_WriteRequest]] | None = None
+    ConsumedCapacity: list[Consumed] | None = None
 
 
 class _GuardedAnswer(msgspec.Struct):
@@ -67,29 +67,26 @@ class Writer:
         """
         opening = b'{"ReturnConsumedCapacity":"TOTAL","RequestItems":{%b:[' % _encode(client.name)
         pending = {item.key: without_system_attributes(bytes(item.image)) for item in images}
-        fruitless = 0
+        stall = Stall(client, budget, "BatchWriteItem")
         while pending:
             batch = dict(list(pending.items())[:BATCH_ITEMS])
             requests = b",".join(b'{"PutRequest":{"Item":%b}}' % image for image in batch.values())
             answer = await self._send(client, budget, opening + requests + b"]}}", len(batch))
-            unprocessed = {
-                self._keys.key(request.PutRequest.Item): bytes(request.PutRequest.Item)
-                for requests_left in answer.UnprocessedItems.values()
+            left = [
+                self._keys.key(request.PutRequest.Item)
+                for requests_left in (answer.UnprocessedItems or {}).values()
                 for request in requests_left
-            }
-            for key in batch.keys() - unprocessed.keys():
+            ]
+            for key in batch.keys() - set(left):
                 del pending[key]
-            if unprocessed:
-                fruitless = fruitless + 1 if len(unprocessed) == len(batch) else 0
-                await wait_for_unprocessed(
-                    client, budget, fruitless, f"{len(pending)} items", "BatchWriteItem"
-                )
+            if left:
+                await stall.wait(left, progress=len(left) < len(batch))
 
     async def _send(self, client: WireClient, budget: Budget, body: bytes, size: int) -> _BulkAnswer:
         estimate = self._per_item.units * size
         await budget.spend("write", estimate)
-        answer = await client.call("BatchWriteItem", body, _decode_bulk, budget.meter)
-        units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity)
+        answer = await client.call("BatchWriteItem", body, _decode_bulk, budget)
+        units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity or ())
         budget.charge("write", units, estimate)
         self._per_item.learn(units / size)
         return answer
@@ -108,7 +105,7 @@ class Writer:
         estimate = self._per_item.units
         await budget.spend("write", estimate)
         try:
-            answer = await client.call(operation, body, _decode_guarded, budget.meter)
+            answer = await client.call(operation, body, _decode_guarded, budget)
         except ConditionFailedError:
             return Outcome(applied=False)
         units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0

@@ -31,8 +31,7 @@ def walk_primary(run: Run[Any]) -> Stream[list[Candidate]]:
     """Scan the primary and probe the replica: candidates for missing and different."""
 
     async def probe(batch: Page) -> list[Candidate]:
-        async with run.slots:
-            others = await run.replica.get([item.key for item in batch.items], consistent=False)
+        others = await run.replica.get([item.key for item in batch.items], consistent=False)
         return _unequal(run, batch, others)
 
     return stages.mapped(_batches(run, run.primary, keys_only=False), probe, run.limits.concurrency)
@@ -48,8 +47,7 @@ def walk_replica(run: Run[Any]) -> Stream[list[Candidate]]:
 
     async def probe(batch: Page) -> list[Candidate]:
         keys = [item.key for item in batch.items]
-        async with run.slots:
-            others = await run.primary.get(keys, consistent=False, keys_only=True)
+        others = await run.primary.get(keys, consistent=False, keys_only=True)
         run.report.scanned_replica += len(keys)
         run.advance("replica", len(keys))
         return [Candidate(key, batch.segment, size) for key in keys if key not in others]

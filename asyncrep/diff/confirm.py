@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncrep.diff.expiry import is_expired
@@ -29,13 +29,20 @@ class Verdict:
     """What confirmation makes of a candidate.
 
     Attributes:
+        primary: the primary's image, as read last.
+        replica: the replica's image.
         discrepancy: in state found, in_flight or expired; None when both sides are equal after all.
-        gone: settled because neither side has the item any more.
     """
 
     candidate: Candidate
+    primary: bytes | None
+    replica: bytes | None
     discrepancy: Discrepancy | None
-    gone: bool = False
+
+    @property
+    def size(self) -> int:
+        """The bytes of both images."""
+        return len(self.primary or b"") + len(self.replica or b"")
 
 
 async def confirm(run: Run[Any], candidates: Sequence[Candidate]) -> list[Verdict]:
@@ -44,10 +51,10 @@ async def confirm(run: Run[Any], candidates: Sequence[Candidate]) -> list[Verdic
     pending = list(candidates)
     for tries_left in reversed(range(run.comparison.tries)):
         keys = [candidate.key for candidate in pending]
-        before = await read_strongly(run, run.primary, keys)
+        before = await read_strongly(run.primary, keys)
         await run.clock.sleep(run.comparison.settle)
-        replica = await read_strongly(run, run.replica, keys)
-        after = await read_strongly(run, run.primary, keys)
+        replica = await read_strongly(run.replica, keys)
+        after = await read_strongly(run.primary, keys)
         moving = []
         for candidate in pending:
             key = candidate.key
@@ -58,17 +65,18 @@ async def confirm(run: Run[Any], candidates: Sequence[Candidate]) -> list[Verdic
                 moving.append(candidate)
             else:
                 reason = f"The primary's item changed during each of {run.comparison.tries} looks at it."
-                verdicts.append(Verdict(candidate, verdict.discrepancy.moved(State.IN_FLIGHT, reason)))
+                verdicts.append(
+                    replace(verdict, discrepancy=verdict.discrepancy.moved(State.IN_FLIGHT, reason))
+                )
         if not moving:
             break
         pending = moving
     return verdicts
 
 
-async def read_strongly(run: Run[Any], source: Source, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Read records strongly consistently, within the run's bound on requests."""
-    async with run.slots:
-        found = await source.get(keys, consistent=True)
+async def read_strongly(source: Source, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Read records strongly consistently."""
+    found = await source.get(keys, consistent=True)
     return {key: bytes(image) for key, image in found.items()}
 
 
@@ -81,12 +89,13 @@ def same_side(run: Run[Any], left: bytes | None, right: bytes | None) -> bool:
 
 def _judge(run: Run[Any], candidate: Candidate, primary: bytes | None, replica: bytes | None) -> Verdict:
     if same_side(run, primary, replica):
-        return Verdict(candidate, None, gone=primary is None)
+        return Verdict(candidate, primary, replica, None)
     found = discrepancy(candidate.key, primary, replica, candidate.segment)
-    # A replica without TTL of its own still holds the primary's expiry times.
-    ours = run.primary.settings.ttl_attribute
-    theirs = run.replica.settings.ttl_attribute or ours
-    judged_by, attribute = (replica, theirs) if primary is None else (primary, ours)
-    if is_expired(judged_by, attribute, run.clock.now()):
-        return Verdict(candidate, found.moved(State.EXPIRED, f'Its TTL attribute "{attribute}" is past.'))
-    return Verdict(candidate, found)
+    # What only the replica has is deleted by the replica's own TTL or not at all: then a delete was missed.
+    judged_by, settings = (
+        (replica, run.replica.settings) if primary is None else (primary, run.primary.settings)
+    )
+    if is_expired(judged_by, settings.ttl_attribute, run.clock.now()):
+        reason = f'Its TTL attribute "{settings.ttl_attribute}" is past.'
+        return Verdict(candidate, primary, replica, found.moved(State.EXPIRED, reason))
+    return Verdict(candidate, primary, replica, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncrep.diff.batch_get import walk_primary, walk_replica
 from asyncrep.diff.confirm import Candidate, Verdict, confirm
@@ -20,15 +20,27 @@ if TYPE_CHECKING:
     from aiostream.core import Stream
 
     from asyncrep.flow.clock import Clock
+    from asyncrep.flow.memory import Reservation
     from asyncrep.model import Comparison, Discrepancy, Limits, Segment, Source
     from asyncrep.progress import Observer, PassName
     from asyncrep.report import Report
 
-_GATHERING: Gathering[Candidate] = Gathering(
-    most=100, heaviest=256 * 1024, weigh=lambda candidate: candidate.size, linger=1.0
-)
+_GROUP_KEYS = 100
+_GROUP_BYTES = 256 * 1024
+_LINGER_SECONDS = 1.0
 _GROUPS_AT_ONCE = 64
-"""Groups that settle at the same time: with three reads each of up to 256 KB, some 50 MB at worst."""
+"""Groups that may settle at the same time; ``Run.memory`` lets in fewer when items are large."""
+
+
+WALKS: tuple[PassName, ...] = ("primary", "replica")
+"""The walks of a full check, in order."""
+
+
+class _Judged(NamedTuple):
+    """A confirmed group, and the memory it occupies until whoever is told of it is done with it."""
+
+    verdicts: list[Verdict]
+    memory: Reservation
 
 
 class Discrepancies:
@@ -100,11 +112,13 @@ async def diff(
 
 
 async def _each(run: Run[Any]) -> AsyncGenerator[Discrepancy, None]:
-    async with whole_run(run), aclosing(confirmed(run)) as batches:
-        async for batch in batches:
-            for found in batch:
-                run.conclude(found)
-                yield found
+    async with whole_run(run):
+        for name in WALKS:
+            async with aclosing(confirmed(run, name)) as batches:
+                async for batch in batches:
+                    for found in batch:
+                        run.conclude(found)
+                        yield found
 
 
 @asynccontextmanager
@@ -123,39 +137,43 @@ async def whole_run(run: Run[Any]) -> AsyncIterator[None]:
         run.tally()
 
 
-async def confirmed(run: Run[Any]) -> AsyncGenerator[list[Discrepancy], None]:
-    """Walk the primary, then the replica, and yield batches of confirmed discrepancies.
+async def confirmed(run: Run[Any], name: PassName) -> AsyncGenerator[list[Discrepancy], None]:
+    """Walk one side, the ``primary`` or the ``replica``, and yield batches of confirmed discrepancies.
 
     Only the primary's walk yields missing and different, only the replica's extraneous, so that no
     pair is met twice.
     """
-    walks: tuple[tuple[PassName, Source, Stream[list[Candidate]]], ...] = (
-        ("primary", run.primary, walk_primary(run)),
-        ("replica", run.replica, walk_replica(run)),
-    )
-    for name, source, walk in walks:
-        run.observer.notice(PassStarted(name, run.estimate(source.settings)))
-        async with _confirmations(run, walk).stream() as verdicts:
-            async for group in verdicts:
-                yield _own(run, name, group)
-        run.observer.notice(PassEnded(name))
+    source, walk = (run.primary, walk_primary(run)) if name == "primary" else (run.replica, walk_replica(run))
+    run.observer.notice(PassStarted(name, run.estimate(source.settings)))
+    async with _confirmations(run, walk).stream() as judged:
+        async for verdicts, memory in judged:
+            yield _own(run, name, verdicts)
+            memory.release()
+    run.observer.notice(PassEnded(name))
 
 
-def _confirmations(run: Run[Any], walk: Stream[list[Candidate]]) -> Stream[list[Verdict]]:
-    async def judge(group: list[Candidate]) -> list[Verdict]:
-        return await confirm(run, group)
+def _confirmations(run: Run[Any], walk: Stream[list[Candidate]]) -> Stream[_Judged]:
+    async def judge(group: list[Candidate]) -> _Judged:
+        memory = await run.memory.reserve(len(group))
+        verdicts = await confirm(run, group)
+        held = sum(verdict.size for verdict in verdicts)
+        memory.becomes(held)
+        run.memory.learn(held / len(group))
+        return _Judged(verdicts, memory)
 
-    return stages.mapped(stages.gathered(walk, _GATHERING, run.clock), judge, _GROUPS_AT_ONCE)
+    def weigh(candidate: Candidate) -> float:
+        return max(candidate.size, run.memory.expected or 0.0)
+
+    gathering = Gathering(_GROUP_KEYS, _GROUP_BYTES, weigh, _LINGER_SECONDS)
+    return stages.mapped(stages.gathered(walk, gathering, run.clock), judge, _GROUPS_AT_ONCE)
 
 
 def _own(run: Run[Any], name: PassName, verdicts: Sequence[Verdict]) -> list[Discrepancy]:
-    """Return the discrepancies that this walk is the one to tell; count what has settled."""
-    own = []
-    for verdict in verdicts:
-        found = verdict.discrepancy
-        if found is None:
-            # What both sides have belongs to the walk of the primary, which has counted it.
-            run.report.settled += name == "primary" or verdict.gone
-        elif isinstance(found, Extraneous) == (name == "replica"):
-            own.append(found)
-    return own
+    """Return the discrepancies that this walk is the one to tell; count what has settled.
+
+    What both sides have, or neither has any more, is the primary's walk to count: it has met it.
+    """
+    found = [verdict.discrepancy for verdict in verdicts if verdict.discrepancy is not None]
+    if name == "primary":
+        run.report.settled += len(verdicts) - len(found)
+    return [record for record in found if isinstance(record, Extraneous) == (name == "replica")]

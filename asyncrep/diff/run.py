@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from asyncrep.errors import UsageError
 from asyncrep.flow.clock import Clock, SystemClock
+from asyncrep.flow.memory import Ledger
 from asyncrep.model import Comparison, Limits, Segment, Source, TableSettings
 from asyncrep.progress import Advanced, Found, Note, Observer, PassName, RunStarted, Silent
 from asyncrep.report import Report
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asyncrep.model import Discrepancy
 
+_CONFIRMING_BYTES = 48 * 1024 * 1024
 _SEGMENT_BYTES = 128 * 1024 * 1024
 _SEGMENT_ITEMS = 50_000  # emulators tell no sizes
 _DEFAULT_SEGMENTS = range(4, 33)
@@ -29,7 +32,7 @@ class Run(Generic[R]):
 
     Attributes:
         segments: the slices this run scans; all of a table's or a single one.
-        slots: bounds the requests under way besides the scans. Held for a request, never for a wait.
+        memory: bounds the images of records that are being confirmed or wait for who is told of them.
     """
 
     primary: Source
@@ -40,7 +43,7 @@ class Run(Generic[R]):
     report: Report
     observer: Observer
     clock: Clock
-    slots: asyncio.Semaphore
+    memory: Ledger
     _started: float = field(default=0.0)
 
     @classmethod
@@ -69,14 +72,14 @@ class Run(Generic[R]):
             report=Report(primary=primary.label, replica=replica.label, segments=segments[0].total),
             observer=observer or Silent(),
             clock=clock,
-            slots=asyncio.Semaphore(limits.concurrency),
+            memory=Ledger(_CONFIRMING_BYTES),
             _started=clock.monotonic(),
         )
 
-    def start(self) -> None:
-        """Tell the observer that the run begins, and in what way the tables are set up differently."""
+    def start(self, notes: Sequence[str] = ()) -> None:
+        """Tell the observer that the run begins, and what is worth knowing before it does."""
         self.observer.notice(RunStarted(self.report))
-        for note in setting_notes(self.primary.settings, self.replica.settings):
+        for note in (*notes, *setting_notes(self.primary, self.replica)):
             self.observer.notice(Note(note))
 
     def estimate(self, settings: TableSettings) -> int | None:
@@ -123,21 +126,28 @@ def check_comparable(primary: Source, replica: Source) -> None:
         )
 
 
-def setting_notes(primary: TableSettings, replica: TableSettings) -> list[str]:
+def setting_notes(primary: Source, replica: Source) -> list[str]:
     """Say in what else than items the two tables differ, one sentence each."""
-    notes = []
-    for names, side in (
-        (primary.indexes - replica.indexes, "primary"),
-        (replica.indexes - primary.indexes, "replica"),
+    ours, theirs = primary.settings, replica.settings
+    notes = [
+        f"Only the {side} has the index {', '.join(sorted(names))}."
+        for side, names in (
+            ("primary", ours.indexes - theirs.indexes),
+            ("replica", theirs.indexes - ours.indexes),
+        )
+        if names
+    ]
+    notes += [
+        f"The credentials may not read the TTL settings of {source.label}: none of its items counts as expired."
+        for source in (primary, replica)
+        if not source.settings.ttl_known
+    ]
+    for what, mine, others in (
+        ("TTL attribute", ours.ttl_attribute, theirs.ttl_attribute),
+        ("stream", ours.stream_view, theirs.stream_view),
     ):
-        if names:
-            notes.append(f"Only the {side} has the index {', '.join(sorted(names))}.")
-    for what, ours, theirs in (
-        ("TTL attribute", primary.ttl_attribute, replica.ttl_attribute),
-        ("stream", primary.stream_view, replica.stream_view),
-    ):
-        if ours != theirs:
+        if mine != others and ours.ttl_known and theirs.ttl_known:
             notes.append(
-                f"The tables' settings differ: {what} {ours or 'off'} here, {theirs or 'off'} in the replica."
+                f"The tables differ in their {what}: {mine or 'none'} here, {others or 'none'} in the replica."
             )
     return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ _BURST_SECONDS = 1.0
 class Pace:
     """Lets at most ``rate`` units a second through, shared by everyone who holds it.
 
-    Whoever wants to spend units reserves the next free moment at once and then sleeps until it comes,
-    so the order is fair and nothing needs a lock. Up to a second of unused time may be caught up with.
+    Who comes first is served first. Up to a second of unused time may be caught up with, and one call
+    may pass the limit: those after it pay by waiting.
 
     Args:
         rate: units per second, None for no limit.
@@ -25,17 +26,18 @@ class Pace:
         self._rate = rate
         self._clock = clock
         self._free_at = clock.monotonic() - _BURST_SECONDS
+        self._turn = asyncio.Lock()
 
     async def spend(self, units: float) -> None:
         """Wait until ``units`` (an estimate) may be spent."""
         if self._rate is None:
             return
-        now = self._clock.monotonic()
-        begins = max(self._free_at, now - _BURST_SECONDS)
-        self._free_at = begins + units / self._rate
-        # The call that passes the limit still goes: what comes after it pays by waiting.
-        if begins > now:
-            await self._clock.sleep(begins - now)
+        async with self._turn:
+            # Looked at again after each sleep: meanwhile a call may have been corrected upwards.
+            while (wait := self._free_at - self._clock.monotonic()) > 0:
+                await self._clock.sleep(wait)
+            begins = max(self._free_at, self._clock.monotonic() - _BURST_SECONDS)
+            self._free_at = begins + units / self._rate
 
     def correct(self, units: float) -> None:
         """Charge what a call took beyond its estimate; negative when it took less."""

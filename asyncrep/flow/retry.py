@@ -14,13 +14,16 @@ class RetryPolicy:
     doubling, capped delay spreads clients that were throttled together.
 
     Attributes:
-        attempts: how often something is tried in all.
+        attempts: how often a call that fails in passing is tried in all.
+        patience: seconds for which a throttled call, or a batch of which nothing is processed, is tried
+            again. A table out of capacity recovers in its own time, however often it is asked.
         first: seconds that the first delay is at most.
         longest: seconds that any delay is at most.
         random: where the jitter comes from.
     """
 
     attempts: int = 12
+    patience: float = 300.0
     first: float = 0.05
     longest: float = 10.0
     random: random.Random = field(default_factory=random.Random, repr=False, compare=False)

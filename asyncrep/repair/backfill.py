@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from asyncrep.diff.batch_get import MOST_OPEN_SEGMENTS, cut_into
+from asyncrep.diff.confirm import read_strongly, same_side
+from asyncrep.diff.expiry import is_expired
 from asyncrep.diff.pipeline import whole_run
 from asyncrep.diff.run import Run, check_comparable
+from asyncrep.errors import RejectedError
 from asyncrep.flow import stages
 from asyncrep.flow.tasks import side_by_side
-from asyncrep.model import ItemAbsent, KeyedImage, Page, Put
+from asyncrep.model import ItemAbsent, Missing, Put, State
 from asyncrep.progress import Note, PassEnded, PassStarted
 from asyncrep.repair.runner import check_writable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asyncrep.flow.clock import Clock
-    from asyncrep.model import Destination, Limits, Segment, Source
+    from asyncrep.model import Destination, KeyedImage, Limits, Page, Segment, Source
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 
@@ -37,9 +41,10 @@ async def backfill(
     """Copy the primary's items into the replica.
 
     Into a replica that a strong read finds empty, items are written in bulk. Into any other, each is
-    put only if there is none under its key yet: what is there stays and counts as ``present``. Items
-    are copied as an eventually consistent scan sees them, so that on a primary in use a ``repair``
-    afterwards is what makes the replica right.
+    put only if there is none under its key yet: what is there stays and counts as ``matched`` if it is
+    equal, as ``present`` if not. What the primary's TTL has given up is not copied. Items are copied as
+    an eventually consistent scan sees them, so that on a primary in use a ``repair`` afterwards is what
+    makes the replica right.
 
     Args:
         primary: what is copied; it is only read.
@@ -52,29 +57,27 @@ async def backfill(
         clock: where time comes from.
 
     Returns:
-        The report: ``repaired`` items were written, ``present`` were left alone.
+        The report: ``repaired`` items were written, ``matched`` and ``present`` were there, ``failed``
+        the replica refuses, ``expired`` were left out.
 
     Raises:
         UsageError: as for ``repair``. Nothing was written.
         IncompleteRunError: the run ended early; run it again to go on.
     """
     check_comparable(primary, replica)
-    await check_writable(primary, replica, force=force)
+    notes = await check_writable(primary, replica, force=force)
     run = Run.of(primary, replica, limits=limits, segment=segment, observer=observer, clock=clock)
     run.report.strategy = "backfill"
-    run.start()
+    run.start(notes)
     async with whole_run(run):
-        write = await _choose_writer(run, dry_run=dry_run)
+        empty = await run.replica.is_empty()
+        if not empty:
+            run.observer.notice(Note("The replica is not empty: what it has already is left alone."))
+        filling = _Filling(run, in_bulk=empty, dry_run=dry_run)
         pages = stages.merged(run.segments, run.primary.pages, MOST_OPEN_SEGMENTS)
-
-        async def fill(batch: Page) -> int:
-            await write(batch.items)
-            return len(batch.items)
-
         run.observer.notice(PassStarted("backfill", run.estimate(run.primary.settings)))
-        async with stages.mapped(
-            stages.split(pages, cut_into(_BATCH)), fill, run.limits.concurrency
-        ).stream() as filled:
+        batches = stages.split(pages, cut_into(_BATCH))
+        async with stages.mapped(batches, filling.fill, run.limits.concurrency).stream() as filled:
             async for items in filled:
                 run.report.scanned_primary += items
                 run.advance("backfill", items)
@@ -82,36 +85,58 @@ async def backfill(
     return run.report
 
 
-_Writer = Callable[[Sequence[KeyedImage]], Awaitable[None]]
+class _Filling:
+    """Writes the batches of one backfill."""
 
+    def __init__(self, run: Run[Destination], *, in_bulk: bool, dry_run: bool) -> None:
+        self._run = run
+        self._in_bulk = in_bulk
+        self._dry_run = dry_run
+        self._ttl_attribute = run.primary.settings.ttl_attribute
 
-async def _choose_writer(run: Run[Destination], *, dry_run: bool) -> _Writer:
-    """Return what writes a batch: nothing, in bulk, or each item only if it is absent."""
-    empty = await run.replica.is_empty()
-    if not empty:
-        run.observer.notice(Note("The replica is not empty: what it has already is left alone."))
+    async def fill(self, batch: Page) -> int:
+        """Write what is to be written of a batch; return how many items it had."""
+        now = self._run.clock.now()
+        living = [item for item in batch.items if not is_expired(bytes(item.image), self._ttl_attribute, now)]
+        self._run.report.expired += len(batch.items) - len(living)
+        if living and not self._dry_run:
+            if self._in_bulk:
+                await self._put_in_bulk(batch.segment, living)
+            else:
+                await self._put_if_absent(batch.segment, living)
+        return len(batch.items)
 
-    async def count(_batch: Sequence[KeyedImage]) -> None:
-        """Write nothing: this is a dry run."""
+    async def _put_in_bulk(self, segment: int, items: Sequence[KeyedImage]) -> None:
+        try:
+            await self._run.replica.put_all(items)
+        except RejectedError:
+            # One item that the replica refuses takes its whole batch along: one by one, then.
+            await self._put_if_absent(segment, items)
+            return
+        self._run.report.missing += len(items)
+        self._run.report.repaired += len(items)
 
-    async def put_in_bulk(batch: Sequence[KeyedImage]) -> None:
-        async with run.slots:
-            await run.replica.put_all(batch)
-        run.report.missing += len(batch)
-        run.report.repaired += len(batch)
+    async def _put_if_absent(self, segment: int, items: Sequence[KeyedImage]) -> None:
+        """Put each item unless there is one; an equal one may be our own, if the answer to a put got lost."""
+        results = await side_by_side(self._put(segment, item) for item in items)
+        refused = [item for item, written in zip(items, results, strict=True) if written is False]
+        if not refused:
+            return
+        there = await read_strongly(self._run.replica, [item.key for item in refused])
+        for key, image in refused:
+            equal = same_side(self._run, bytes(image), there.get(key))
+            self._run.report.matched += equal
+            self._run.report.present += not equal
 
-    async def put_if_absent(batch: Sequence[KeyedImage]) -> None:
-        for written in await side_by_side(_put_if_absent(run, item) for item in batch):
-            run.report.missing += written
-            run.report.repaired += written
-            run.report.present += not written
-
-    if dry_run:
-        return count
-    return put_in_bulk if empty else put_if_absent
-
-
-async def _put_if_absent(run: Run[Destination], item: KeyedImage) -> bool:
-    async with run.slots:
-        outcome = await run.replica.apply(Put(item.key, bytes(item.image), ItemAbsent()))
-    return outcome.applied
+    async def _put(self, segment: int, item: KeyedImage) -> bool | None:
+        """Put one item if it is absent; None when the replica refuses it for good, which is concluded."""
+        image = bytes(item.image)
+        try:
+            outcome = await self._run.replica.apply(Put(item.key, image, ItemAbsent()))
+        except RejectedError as error:
+            missing = Missing(key=item.key, primary=image, segment=segment)
+            self._run.conclude(missing.moved(State.FAILED, str(error)))
+            return None
+        self._run.report.missing += outcome.applied
+        self._run.report.repaired += outcome.applied
+        return outcome.applied

@@ -2,122 +2,220 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from asyncrep.aws.guard import is_whole
 from asyncrep.diff.confirm import Candidate, confirm, read_strongly, same_side
-from asyncrep.errors import RejectedError, ThrottledError, UnreachableError
+from asyncrep.errors import CredentialsError, PermissionDeniedError, ServiceError, TableNotFoundError
 from asyncrep.flow.tasks import side_by_side
-from asyncrep.items.equality import decode_image, differing_attributes
-from asyncrep.model import Extraneous, State
+from asyncrep.items.equality import decode_image, differing_attributes, same_item
+from asyncrep.model import Extraneous, Put, State
 from asyncrep.repair.plan import plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asyncrep.diff.confirm import Verdict
     from asyncrep.diff.run import Run
     from asyncrep.model import Destination, Discrepancy, Mutation, Outcome
 
 ROUNDS = 4
 """How often a record is written, verified and confirmed again before it is ``contested``."""
 
-_DELETED_MEANWHILE = (
-    "The primary's item was deleted while it was being repaired; what is left waits for the deletions."
-)
+_ENDS_THE_RUN = (CredentialsError, PermissionDeniedError, TableNotFoundError)
+"""What fails every record alike."""
+
+_CONTESTED = f"Somebody else kept changing the record during {ROUNDS} attempts to repair it."
+_DELETED_AGAIN = "The primary's item was deleted meanwhile, so the copy just made was deleted again."
+_FOUND_GONE = "It was gone when it was looked at again; what it held last is not known."
+_UNVERIFIED = "It was written, but the run ended before that could be verified."
+_UNKNOWN = "Whether the write landed is not known: the run ended while it was under way."
 
 
-class Mended(NamedTuple):
-    """What became of a batch.
-
-    Attributes:
-        records: every discrepancy of the batch in its final state.
-        leftovers: records that the primary lost meanwhile and the replica still has.
-    """
-
-    records: list[Discrepancy]
-    leftovers: list[Candidate]
-
-
-async def mend(run: Run[Destination], batch: Sequence[Discrepancy], *, deleting: bool = False) -> Mended:
+async def mend(
+    run: Run[Destination], batch: Sequence[Discrepancy], *, deleting: bool = False
+) -> list[Extraneous]:
     """Write what mends each discrepancy and see to it that the result is right.
 
     A round writes every record under its precondition, then reads the primary strongly once more. A
     record is done when its write was applied and the primary has not moved. All others are confirmed
     again: equal now, it was repaired (maybe by a write whose answer got lost); still drift, it goes
-    into the next round.
+    into the next round. Each record is concluded as soon as its fate is known; when the run ends
+    early, also those that were written and not verified.
 
     Args:
         run: the run.
         batch: confirmed discrepancies of distinct keys, in state found.
         deleting: both walks are complete, so that items may be deleted.
 
+    Returns:
+        Records that the primary lost meanwhile and the replica still has. They are not concluded.
+
     Raises:
         ServiceError: what fails every record alike, as lost permissions or a deleted table.
     """
-    original = {found.key: found for found in batch}
-    pending = {found.key: found for found in batch}
-    done: dict[bytes, Discrepancy] = {}
-    leftovers: list[Candidate] = []
-    for _ in range(ROUNDS):
-        verified, again = await _round(run, list(pending.values()))
-        done |= {found.key: original[found.key].moved(found.state, found.reason) for found in verified}
-        pending = {}
-        if not again:
-            break
-        for verdict in await confirm(run, [Candidate(key, original[key].segment, 0) for key in again]):
-            key, found = verdict.candidate.key, verdict.discrepancy
-            if found is None:
-                done[key] = original[key].moved(State.REPAIRED)
-            elif found.state is not State.FOUND:
-                done[key] = original[key].moved(State.CONTESTED, found.reason)
-            elif isinstance(found, Extraneous) and not deleting:
-                done[key] = original[key].moved(State.CONTESTED, _DELETED_MEANWHILE)
-                leftovers.append(verdict.candidate)
-            else:
-                pending[key] = found
-        if not pending:
-            break
-    reason = f"Somebody else kept changing the record during {ROUNDS} attempts to repair it."
-    done |= {key: original[key].moved(State.CONTESTED, reason) for key in pending}
-    return Mended([done[key] for key in original], leftovers)
-
-
-async def _round(run: Run[Destination], batch: list[Discrepancy]) -> tuple[list[Discrepancy], list[bytes]]:
-    """Write a batch once and verify it; return what is done with and the keys to look at again."""
-    done: list[Discrepancy] = []
-    again: list[bytes] = []
-    applied: dict[bytes, tuple[Discrepancy, str | None]] = {}
-    for found, result in zip(batch, await side_by_side(_write(run, found) for found in batch), strict=True):
-        if isinstance(result, str):
-            done.append(found.moved(State.FAILED, result))
-        elif result.applied:
-            applied[found.key] = (found, _remark(found, result))
-        else:
-            again.append(found.key)
-    if applied:
-        now = await read_strongly(run, run.primary, list(applied))
-        for key, (found, remark) in applied.items():
-            if same_side(run, found.primary, now.get(key)):
-                done.append(found.moved(State.REPAIRED, remark))
-            else:
-                again.append(key)
-    return done, again
-
-
-async def _write(run: Run[Destination], found: Discrepancy) -> Outcome | str:
-    """Send the mutation that mends one discrepancy; return a sentence when this record cannot be written."""
-    mutation: Mutation = plan(found, run.replica.settings.schema, run.comparison.ignore)
+    mending = _Mending(run, batch)
+    pending = list(batch)
     try:
-        async with run.slots:
-            return await run.replica.apply(mutation)
-    except (RejectedError, ThrottledError, UnreachableError) as error:
-        return str(error)
+        for _ in range(ROUNDS):
+            again = await mending.write_and_verify(pending)
+            if not again:
+                break
+            pending = await mending.look_again(again, deleting=deleting)
+        mending.conclude_rest(State.CONTESTED, _CONTESTED)
+    finally:
+        mending.abandon()
+    return mending.leftovers
 
 
-def _remark(found: Discrepancy, outcome: Outcome) -> str | None:
-    """Say what the precondition could not check: too large an item, attributes that came meanwhile."""
-    if not isinstance(found, Extraneous) or outcome.old is None:
-        return outcome.caveat
-    grown = differing_attributes(decode_image(found.replica), decode_image(outcome.old))
-    if not grown:
-        return outcome.caveat
-    return f"The deleted item had gained attributes since it was read: {', '.join(grown)}."
+class _Mending:
+    """One batch on its way.
+
+    Attributes:
+        leftovers: records that the primary lost meanwhile and the replica still has.
+    """
+
+    def __init__(self, run: Run[Destination], batch: Sequence[Discrepancy]) -> None:
+        self.leftovers: list[Extraneous] = []
+        self._run = run
+        self._open = {found.key: found for found in batch}
+        self._remarks: dict[bytes, list[str]] = {}
+        self._put: dict[bytes, bytes] = {}
+        self._unsettled: dict[bytes, str] = {}
+
+    async def write_and_verify(self, batch: Sequence[Discrepancy]) -> list[bytes]:
+        """Write a batch once and verify it; return the keys that have to be looked at again."""
+        results = await side_by_side(self._write(found) for found in batch)
+        again = [found.key for found, applied in zip(batch, results, strict=True) if applied is False]
+        applied = [found for found, result in zip(batch, results, strict=True) if result is True]
+        if applied:
+            now = await read_strongly(self._run.primary, [found.key for found in applied])
+            for found in applied:
+                if same_side(self._run, found.primary, now.get(found.key)):
+                    self._conclude(found.key, State.REPAIRED)
+                else:
+                    again.append(found.key)
+        fatal = next((result for result in results if isinstance(result, ServiceError)), None)
+        if fatal is not None:
+            raise fatal
+        return again
+
+    async def look_again(self, keys: Sequence[bytes], *, deleting: bool) -> list[Discrepancy]:
+        """Confirm records again; conclude what is decided and return what needs another round."""
+        candidates = [Candidate(key, self._open[key].segment, 0) for key in keys]
+        pending = []
+        for verdict in await confirm(self._run, candidates):
+            found = self._undecided(verdict, deleting=deleting)
+            if found is not None:
+                pending.append(found)
+        return pending
+
+    def _undecided(self, verdict: Verdict, *, deleting: bool) -> Discrepancy | None:
+        """Return what another round is to mend, None when the record is decided."""
+        key, found = verdict.candidate.key, verdict.discrepancy
+        if found is None:
+            if isinstance(self._open[key], Extraneous):
+                self._remark(key, _FOUND_GONE)
+            self._conclude(key, State.REPAIRED)
+        elif found.state is not State.FOUND:
+            state = State.CONTESTED if found.state is State.IN_FLIGHT else found.state
+            self._conclude(key, state, found.reason)
+        elif isinstance(found, Extraneous) and not deleting:
+            ours = self._put.get(key)
+            if ours is not None and same_item(ours, found.replica):
+                self._remark(key, _DELETED_AGAIN)  # taking our own write back is no deletion of theirs
+                return found
+            self._forget(key)
+            self.leftovers.append(found)
+        else:
+            return found
+        return None
+
+    def conclude_rest(self, state: State, reason: str) -> None:
+        """Conclude every record that is still open."""
+        for key in list(self._open):
+            self._conclude(key, state, reason)
+
+    def abandon(self) -> None:
+        """Conclude what was written, or may have been, and could not be verified; nothing else is known."""
+        for key, reason in list(self._unsettled.items()):
+            if key in self._open:
+                self._conclude(key, State.FAILED, reason)
+
+    async def _write(self, found: Discrepancy) -> bool | ServiceError | None:
+        """Send the mutations that mend one record.
+
+        Returns:
+            Whether all were applied; None when this record cannot be written, which is concluded; the
+            error when no record can.
+        """
+        try:
+            for mutation in plan(found, self._run.comparison.ignore):
+                if not await self._apply(found, mutation):
+                    return False
+        except _ENDS_THE_RUN as error:
+            self._unsettled.pop(found.key, None)
+            return error
+        except ServiceError as error:
+            self._conclude(found.key, State.FAILED, str(error))
+            return None
+        return True
+
+    async def _apply(self, found: Discrepancy, mutation: Mutation) -> bool:
+        """Send one mutation and note what came of it."""
+        key, replica = found.key, self._run.replica
+        if not is_whole(mutation, replica.settings.schema):
+            # What the condition has no room for is checked by a read, as late as can be.
+            now = (await read_strongly(replica, [key])).get(key)
+            if not same_side(self._run, found.replica, now):
+                return False
+        self._unsettled.setdefault(key, _UNKNOWN)
+        outcome = await replica.apply(mutation)
+        if not outcome.applied:
+            return False
+        self._unsettled[key] = _UNVERIFIED
+        if isinstance(mutation, Put):
+            self._put[key] = mutation.image
+        for remark in _remarks(found, outcome, self._run.comparison.ignore):
+            self._remark(key, remark)
+        return True
+
+    def _remark(self, key: bytes, remark: str) -> None:
+        remarks = self._remarks.setdefault(key, [])
+        if remark not in remarks:
+            remarks.append(remark)
+
+    def _conclude(self, key: bytes, state: State, reason: str | None = None) -> None:
+        sentences = [*([reason] if reason else []), *self._remarks.get(key, [])]
+        self._run.conclude(self._forget(key).moved(state, " ".join(sentences) or None))
+
+    def _forget(self, key: bytes) -> Discrepancy:
+        self._unsettled.pop(key, None)
+        return self._open.pop(key)
+
+
+def _remarks(found: Discrepancy, outcome: Outcome, ignored: Sequence[str] | frozenset[str]) -> list[str]:
+    """Say what the old image tells that the precondition could not check."""
+    remarks = [outcome.caveat] if outcome.caveat else []
+    if found.replica is None or outcome.old is None:
+        return remarks
+    read, old = decode_image(found.replica), decode_image(outcome.old)
+    if isinstance(found, Extraneous):
+        moved = differing_attributes(read, old)
+        gained = [name for name in moved if name not in read]
+        others = [name for name in moved if name in read]
+        if gained:
+            remarks.append(f"The deleted item had gained attributes since it was read: {', '.join(gained)}.")
+        if others:
+            remarks.append(
+                f"Attributes of the deleted item had changed since it was read: {', '.join(others)}."
+            )
+        return remarks
+    primary = decode_image(found.primary or b"{}")
+    mended = set(differing_attributes(primary, read, ignored))
+    kept = [name for name in differing_attributes(read, old, ignored) if name not in mended]
+    if kept:
+        remarks.append(
+            f"Meanwhile somebody changed other attributes; they were left as they are: {', '.join(kept)}."
+        )
+    return remarks

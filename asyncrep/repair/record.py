@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asyncrep.diff.confirm import Candidate, confirm, read_strongly
+from asyncrep.diff.confirm import Candidate, confirm
 from asyncrep.diff.run import Run, check_comparable
 from asyncrep.items.equality import Wire, decode_image, is_compared, same_value
 from asyncrep.model import State
+from asyncrep.progress import Found
 from asyncrep.repair.mend import mend
 from asyncrep.repair.runner import check_writable
 
 if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
     from asyncrep.model import Comparison, Destination, Discrepancy, Source, WireValue
+    from asyncrep.progress import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,7 @@ async def diff_record(
     check_comparable(primary, replica)
     run = Run.of(primary, replica, comparison=comparison, clock=clock)
     [verdict] = await confirm(run, [Candidate(key, 0, 0)])
-    found = verdict.discrepancy
-    if found is not None:
-        return RecordDiff(key, found, _pairs(run, found.primary, found.replica))
-    agreed = (await read_strongly(run, run.primary, [key])).get(key)
-    return RecordDiff(key, None, _pairs(run, agreed, agreed))
+    return RecordDiff(key, verdict.discrepancy, _pairs(run, verdict.primary, verdict.replica))
 
 
 async def replicate_record(
@@ -105,12 +103,25 @@ async def replicate_record(
     """
     check_comparable(primary, replica)
     await check_writable(primary, replica, force=force)
-    run = Run.of(primary, replica, comparison=comparison, clock=clock)
+    ended = _Last()
+    run = Run.of(primary, replica, comparison=comparison, observer=ended, clock=clock)
     [verdict] = await confirm(run, [Candidate(key, 0, 0)])
     found = verdict.discrepancy
     if found is None or found.state is not State.FOUND:
         return found
-    return (await mend(run, [found], deleting=True)).records[0]
+    await mend(run, [found], deleting=True)
+    return ended.discrepancy
+
+
+class _Last:
+    """Keeps the discrepancy that was concluded last."""
+
+    discrepancy: Discrepancy | None = None
+
+    def notice(self, event: Event) -> None:
+        """Keep a discrepancy."""
+        if isinstance(event, Found):
+            self.discrepancy = event.discrepancy
 
 
 def _pairs(run: Run[Any], primary: bytes | None, replica: bytes | None) -> list[AttributePair]:
