@@ -1,0 +1,182 @@
+"""Discrepancies as lines for programs, and the files they go to."""
+
+from __future__ import annotations
+
+import errno
+import json
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncrep.cli.output import OutputError, combined_line, json_line, opened
+from asyncrep.errors import UsageError
+from asyncrep.model import Different, Discrepancy, Extraneous, Missing, State
+from tests.support.scenario import item, key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+IMAGE = json.dumps(item("a", v=1)).encode()
+OTHER = json.dumps(item("a", v=2)).encode()
+MISSING = Missing(key=key("a"), primary=IMAGE, segment=3)
+DIFFERENT = Different(key=key("a"), primary=IMAGE, replica=OTHER)
+EXTRANEOUS = Extraneous(key=key("a"), replica=OTHER)
+
+
+@pytest.mark.parametrize(
+    ("found", "primary", "replica"),
+    [
+        (MISSING, item("a", v=1), None),
+        (DIFFERENT, item("a", v=1), item("a", v=2)),
+        (EXTRANEOUS, None, item("a", v=2)),
+    ],
+)
+def test_a_json_line_holds_everything(found: Discrepancy, primary: Any, replica: Any) -> None:
+    line = json_line(found.moved(State.FAILED, "Because."))
+    assert line.endswith(b"\n")
+    assert json.loads(line) == {
+        "kind": found.kind,
+        "key": item("a"),
+        "primary": primary,
+        "replica": replica,
+        "segment": found.segment,
+        "state": "failed",
+        "reason": "Because.",
+    }
+
+
+def test_images_are_not_rewritten_on_the_way() -> None:
+    image = rb'{"id":{"S":"a"},"n":{"N":"1.50"},"big":{"N":"12345678901234567890123456789012345678"},"__proto__":{"S":"\u2028"}}'
+    assert image in json_line(Missing(key=key("a"), primary=image))
+
+
+def test_one_discrepancy_is_one_line_whatever_the_white_space() -> None:
+    image = b'{\n "id": {"S": "a\\n"},\r\n\t"v": {"N": "1"}\n}'
+    line = json_line(Missing(key=key("a"), primary=image))
+    assert line.count(b"\n") == 1
+    assert json.loads(line)["primary"] == {"id": {"S": "a\n"}, "v": {"N": "1"}}
+
+
+def test_line_separators_of_unicode_stay_in_the_line() -> None:
+    image = json.dumps(item("a", text="x\u2028y\u2029\x85z"), ensure_ascii=False).encode()
+    assert json.loads(json_line(Missing(key=key("a"), primary=image)))["primary"]["text"] == {
+        "S": "x\u2028y\u2029\x85z"
+    }
+
+
+@pytest.mark.parametrize(("found", "sigil"), [(MISSING, b"+"), (EXTRANEOUS, b"-"), (DIFFERENT, b"*")])
+@pytest.mark.parametrize(
+    "state", [State.FOUND, State.REPAIRED, State.CONTESTED, State.SKIPPED, State.CHANGED]
+)
+def test_a_combined_line_is_sigil_and_key(found: Discrepancy, sigil: bytes, state: State) -> None:
+    assert combined_line(found.moved(state)) == sigil + b' {"id":{"S":"a"}}\n'
+
+
+@pytest.mark.parametrize("found", [MISSING, EXTRANEOUS, DIFFERENT])
+def test_a_failure_has_a_sigil_of_its_own(found: Discrepancy) -> None:
+    assert combined_line(found.moved(State.FAILED, "x")) == b'! {"id":{"S":"a"}}\n'
+
+
+@pytest.mark.parametrize("state", [State.IN_FLIGHT, State.EXPIRED])
+def test_what_is_no_drift_has_no_combined_line(state: State) -> None:
+    assert combined_line(MISSING.moved(state)) == b""
+
+
+def test_no_path_writes_nowhere() -> None:
+    with opened(None, json_line) as write:
+        write(MISSING)
+
+
+def test_a_new_file_belongs_to_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with opened(path, combined_line) as write:
+        write(MISSING)
+        write(EXTRANEOUS)
+    assert path.read_bytes() == b'+ {"id":{"S":"a"}}\n- {"id":{"S":"a"}}\n'
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_old_content_goes_with_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("old\n" * 1000)
+    with opened(path, combined_line) as write:
+        assert path.read_text() == "old\n" * 1000
+        write(MISSING)
+    assert path.read_bytes() == b'+ {"id":{"S":"a"}}\n'
+
+
+def test_old_content_goes_with_a_good_end_without_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("old\n")
+    with opened(path, json_line):
+        pass
+    assert path.read_bytes() == b""
+
+
+def _fail(path: Path, *, after: int) -> None:
+    with opened(path, combined_line) as write:
+        for _ in range(after):
+            write(MISSING)
+        raise KeyError("the run")
+
+
+def test_old_content_stays_when_the_run_fails_before_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("old\n")
+    with pytest.raises(KeyError, match="the run"):
+        _fail(path, after=0)
+    assert path.read_text() == "old\n"
+
+
+def test_a_file_made_for_a_run_that_failed_before_a_line_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="the run"):
+        _fail(tmp_path / "out", after=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_found_before_a_failure_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="the run"):
+        _fail(tmp_path / "out", after=2)
+    assert (tmp_path / "out").read_bytes() == b'+ {"id":{"S":"a"}}\n' * 2
+
+
+@pytest.mark.parametrize("make", [lambda folder: folder, lambda folder: folder / "no" / "file"])
+def test_a_place_that_is_no_file_is_wrong_usage(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    path = make(tmp_path)
+    with pytest.raises(UsageError, match=r"Cannot write to .*: .+"), opened(path, json_line):
+        pytest.fail("it must not begin")
+
+
+def test_a_full_disk_is_an_output_error_at_the_end_at_the_latest() -> None:
+    full = pytest.raises(OutputError, match=r"Cannot write to /dev/full: No space left on device\.")
+    with full, opened(Path("/dev/full"), json_line) as write:
+        write(MISSING)
+
+
+def test_a_full_disk_does_not_hide_what_ended_the_run() -> None:
+    with pytest.raises(KeyError, match="the run"):
+        _fail(Path("/dev/full"), after=1)
+
+
+def test_stdout_gets_each_line_at_once_and_stays_open(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    with opened(Path("-"), combined_line) as write:
+        write(MISSING)
+        assert capfdbinary.readouterr().out == b'+ {"id":{"S":"a"}}\n'
+        write(EXTRANEOUS)
+    assert capfdbinary.readouterr().out == b'- {"id":{"S":"a"}}\n'
+
+
+def test_a_reader_that_is_gone_is_a_broken_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def write(self, _: bytes) -> int:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    class Stdout:
+        buffer = Gone()
+
+    monkeypatch.setattr("sys.stdout", Stdout())
+    with pytest.raises(BrokenPipeError), opened(Path("-"), combined_line) as write:
+        write(MISSING)

@@ -1,0 +1,260 @@
+"""What people read: summaries and records, on terminals of two widths and in pipes."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from asyncrep import AttributePair, RecordDiff, Report
+from asyncrep.cli.render import SHOWN, printable, say, show_record, show_summary
+from asyncrep.model import Different, Discrepancy, Extraneous, Missing, State
+from tests.support.scenario import item, key
+
+HOSTILE = "\x1b[2J\x9b1A\n\r\u202e\x07\x00"
+COMPLETE: dict[str, Any] = {"segments": 16, "scanned_primary": 10, "scanned_replica": 10, "complete": True}
+
+
+def console(width: int = 80, *, terminal: bool = True) -> Console:
+    """A console into memory; without colours, so that its text is what stands there."""
+    return Console(
+        file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, legacy_windows=False
+    )
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def report(**counts: Any) -> Report:
+    return Report("us-east-1/orders", "eu-west-1/orders", **(COMPLETE | counts))
+
+
+def image(**attributes: Any) -> bytes:
+    import msgspec  # noqa: PLC0415 - only here
+
+    return msgspec.json.encode(item(**attributes))
+
+
+def missing(id: str, **options: Any) -> Discrepancy:
+    return Missing(key=key(id), primary=image(id=id), **options)
+
+
+def summary(told: Report, found: list[Discrepancy] | None = None, width: int = 80, **options: Any) -> str:
+    target = console(width, terminal=options.pop("terminal", True))
+    repairing = options.pop("repairing", False)
+    show_summary(target, told, found or [], options.pop("ignored", ()), repairing=repairing)
+    return shown(target)
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain ü → 😀 日本", "plain ü → 😀 日本"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("\x9b", "\\x9b"),
+        ("a\nb\r\tc", "a\\nb\\r\\tc"),
+        ("\u202eabc\u2028", "\\u202eabc\\u2028"),
+        ("\x00\x7f", "\\x00\\x7f"),
+        ("\ud800", "\\ud800"),
+        ("[bold]x[/bold]", "[bold]x[/bold]"),
+    ],
+)
+def test_printable_spells_out_what_could_steer_a_terminal(text: str, expected: str) -> None:
+    assert printable(text) == expected
+
+
+@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), 0x202A, 0x202E, 0x2066, 0x2069, 0x200F])
+def test_no_control_character_is_printable(code: int) -> None:
+    assert printable(chr(code)).isprintable()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_sentence_is_broken_between_words_on_a_terminal(width: int) -> None:
+    target = console(width)
+    sentence = "The quick brown fox jumps over the lazy dog. " * 6
+    say(target, sentence)
+    lines = shown(target).splitlines()
+    assert max(map(len, lines)) <= width
+    assert flat(" ".join(lines)) == flat(sentence)
+
+
+def test_a_sentence_is_one_line_in_a_pipe() -> None:
+    target = console(terminal=False)
+    say(target, f"{'word ' * 40}{HOSTILE}end")
+    assert len(shown(target).split("\n")) == 2
+    assert shown(target).endswith("end\n")
+
+
+def test_a_sentence_s_brackets_are_not_markup() -> None:
+    target = console()
+    say(target, "[red]x[/red] :smile: {'a': 1}")
+    assert shown(target) == "[red]x[/red] :smile: {'a': 1}\n"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_summary_fits_and_says_all(width: int, terminal: bool) -> None:
+    told = report(
+        matched=1_234_567, missing=15, different=12, extraneous=7, settled=3, in_flight=2, expired=1,
+        repaired=5, contested=1, failed=1, skipped=4, read_units=8126.5, write_units=28, seconds=8.7, throttled=3,
+    )  # fmt: skip
+    found = [missing(f"{'long' * 60}{number}") for number in range(SHOWN)]
+    text = summary(told, found, width, terminal=terminal)
+    if terminal:
+        assert max(map(len, text.splitlines())) <= width
+    for words in (
+        "us-east-1/orders → eu-west-1/orders",
+        "1,234,607 compared",
+        "1,234,570 equal, 3 of them only after the replica had settled",
+        "15 missing from the replica",
+        "12 different",
+        "7 extraneous in the replica",
+        "2 in flight: the primary's item kept changing",
+        "1 expired: TTL is about to delete them",
+        "5 repaired and verified",
+        "1 contested: somebody else kept changing them",
+        "1 failed to be repaired",
+        "4 skipped",
+        "… and 27 more; --output FILE has all of them",
+        "batch-get, 16 segments · 8,126.5 read units, 28 write units · 8.7 s, 2 items/s · throttled 3 times",
+        "The replica is not right: 29 discrepancies remain; add --repair to bring the replica in line.",
+    ):
+        assert words in flat(text)
+
+
+def test_only_counts_that_say_something_are_shown() -> None:
+    text = summary(report(matched=10))
+    assert re.findall(r"^ *([\d,]+)  (.*?) *$", text, re.MULTILINE) == [("10", "compared"), ("10", "equal")]
+
+
+def test_discrepancies_are_shown_with_sigil_key_and_attributes() -> None:
+    found: list[Discrepancy] = [
+        missing("a"),
+        Extraneous(key=key("b"), replica=image(id="b")),
+        Different(key=key("c"), primary=image(id="c", v=1, w=1, t=1), replica=image(id="c", v=2, t=2)),
+        missing("d", state=State.IN_FLIGHT),
+    ]
+    text = summary(report(missing=1, extraneous=1, different=1, in_flight=1), found, ignored={"t"})
+    assert [line for line in text.splitlines() if '{"id"' in line] == [
+        '  + {"id":{"S":"a"}}',
+        '  - {"id":{"S":"b"}}',
+        '  * {"id":{"S":"c"}}  v, w',
+        '  + {"id":{"S":"d"}}  in flight',
+    ]
+
+
+def test_keys_and_names_that_steer_are_spelled_out() -> None:
+    found = [
+        Different(
+            key=key("a"),
+            primary=image(**{"id": "a", HOSTILE: 1}),
+            replica=image(**{"id": "a", HOSTILE: 2}),
+        )
+    ]
+    text = summary(report(different=1), [*found, missing(HOSTILE)], 200)
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert "\\x1b[2J\\x9b1A\\n\\r\\u202e\\x07\\x00" in text
+
+
+def test_whole_keys_are_shown_in_a_pipe() -> None:
+    text = summary(report(missing=1), [missing("long" * 40)], terminal=False)
+    assert "long" * 40 in text
+
+
+@pytest.mark.parametrize(
+    ("counts", "repairing", "conclusion"),
+    [
+        ({}, False, "The replica is right: no discrepancies."),
+        (
+            {"missing": 2, "repaired": 2},
+            True,
+            "The replica is right: every discrepancy was repaired and verified.",
+        ),
+        ({"missing": 1}, True, "The replica is not right: 1 discrepancy remains."),
+        ({"missing": 2, "failed": 1}, True, "The replica is not right: 2 discrepancies remain."),
+        ({"missing": 1}, False, "1 discrepancy remains; add --repair to bring the replica in line."),
+        ({"complete": False}, False, "The run is incomplete: not everything was seen."),
+        ({"complete": False, "missing": 2}, True, "The run is incomplete: not everything was seen."),
+        ({"strategy": "backfill"}, False, "Nothing was written; add --repair to fill the replica."),
+        ({"strategy": "backfill"}, True, "The replica is filled; diff-tables tells whether it is right."),
+    ],
+)
+def test_the_conclusion_follows_from_the_counts(
+    counts: dict[str, Any], repairing: bool, conclusion: str
+) -> None:
+    assert flat(summary(report(**counts), repairing=repairing)).endswith(conclusion)
+
+
+def test_a_backfill_that_failed_for_some_is_not_called_filled() -> None:
+    text = summary(report(strategy="backfill", missing=5, repaired=3, failed=2), repairing=True)
+    assert "The replica is filled" not in text
+    assert "2" in text.split("backfill, ", maxsplit=1)[0]
+
+
+def test_one_of_a_thing_is_singular() -> None:
+    assert "1 segments" not in summary(report(segments=1))
+    assert "1 write units" not in summary(report(write_units=1, read_units=1))
+
+
+def record(discrepancy: Discrepancy | None, *attributes: AttributePair) -> RecordDiff:
+    return RecordDiff(key("a"), discrepancy, list(attributes))
+
+
+def record_text(told: RecordDiff, width: int = 80) -> str:
+    target = console(width)
+    show_record(target, told)
+    return shown(target)
+
+
+def test_a_record_marks_each_attribute() -> None:
+    one, two = {"N": "1"}, {"N": "2"}
+    text = record_text(
+        record(
+            Different(key=key("a"), primary=image(id="a"), replica=image(id="a")),
+            AttributePair("same", one, one, compared=True, equal=True),
+            AttributePair("spelled", one, {"N": "1.0"}, compared=True, equal=True),
+            AttributePair("changed", one, two, compared=True, equal=False),
+            AttributePair("ours", one, None, compared=True, equal=False),
+            AttributePair("theirs", None, two, compared=True, equal=False),
+            AttributePair("ignored", one, two, compared=False, equal=False),
+        )
+    )
+    marks = {name: mark.strip() for mark, name in re.findall(r"│ (.) │ (\w+) ", text)}
+    assert marks == {"same": "", "spelled": "", "changed": "*", "ours": "+", "theirs": "-", "ignored": "~"}
+    assert text.startswith('{"id":{"S":"a"}}')
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_record_is_folded_and_nothing_is_lost(width: int) -> None:
+    value = {"S": "0123456789" * 50}
+    text = record_text(record(None, AttributePair("n" * 100, value, value, compared=True, equal=True)), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("n") >= 100
+    assert sum(map(str.isdigit, text)) == 1000
+
+
+def test_a_hostile_record_is_spelled_out() -> None:
+    value = {"M": {HOSTILE: {"S": HOSTILE}}}
+    text = record_text(record(None, AttributePair(HOSTILE, value, value, compared=True, equal=True)), 200)
+    assert all(character.isprintable() or character == "\n" for character in text)
+
+
+def test_a_state_s_reason_is_told_and_none_is_not() -> None:
+    told = record_text(record(missing("a", state=State.IN_FLIGHT, reason="It kept changing.")))
+    assert "The record is in flight: It kept changing." in flat(told)
+    silent = record_text(record(missing("a", state=State.EXPIRED)))
+    assert "None" not in silent
+
+
+def test_a_hostile_reason_is_spelled_out() -> None:
+    text = record_text(record(missing("a", state=State.FAILED, reason=HOSTILE)), 200)
+    assert all(character.isprintable() or character == "\n" for character in text)
