@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
 
 _BURST_SECONDS = 1.0
+_RESOLUTION = 1e-6  # seconds; a sum of floats may miss a moment by less for ever
 
 
 class Pace:
@@ -34,7 +35,7 @@ class Pace:
             return
         async with self._turn:
             # Looked at again after each sleep: meanwhile a call may have been corrected upwards.
-            while (wait := self._free_at - self._clock.monotonic()) > 0:
+            while (wait := self._free_at - self._clock.monotonic()) > _RESOLUTION:
                 await self._clock.sleep(wait)
             begins = max(self._free_at, self._clock.monotonic() - _BURST_SECONDS)
             self._free_at = begins + units / self._rate
