@@ -52,12 +52,12 @@ class TableRef:
         if text.startswith("arn:"):
             return cls._from_arn(text, endpoint_url)
         if "://" in text:
-            return cls._from_url(text)
+            return cls._from_url(text, text)
         place, slash, table = text.partition("/")
         if not slash:
             raise LocationError(f'"{text}" is not a table location; write it as {FORMS}.')
         if ":" in place:
-            return cls._from_url(f"http://{text}")
+            return cls._from_url(f"http://{text}", text)
         if not _REGION.fullmatch(place):
             raise LocationError(f'"{place}" in "{text}" is not a Region; write the table as {FORMS}.')
         return cls(_table_name(table, text), place, endpoint_url)
@@ -75,11 +75,11 @@ class TableRef:
         return cls(_table_name(table, text), region, endpoint_url, text)
 
     @classmethod
-    def _from_url(cls, text: str) -> TableRef:
+    def _from_url(cls, address: str, text: str) -> TableRef:
         if any(character.isspace() or not character.isprintable() for character in text):
             raise LocationError(f"A table location holds no blanks or control characters: {text!r}")
         try:
-            url = urlsplit(text)
+            url = urlsplit(address)
             port = url.port
         except ValueError as error:
             raise LocationError(f'"{text}" is not a table location: {error}.') from error

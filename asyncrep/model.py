@@ -294,6 +294,9 @@ class Source(Protocol):
     def meter(self) -> Meter:
         """What was consumed through this object."""
 
+    def is_same_as(self, other: Source) -> bool:
+        """Tell whether ``other`` is the very same place."""
+
     def limited(self, limits: Limits) -> Self:
         """Return the same source for one run: with that run's limits and a meter at zero."""
 
@@ -308,9 +311,6 @@ class Source(Protocol):
 
 class Destination(Source, Protocol):
     """Something that can be written to, under a precondition that is checked against what is there."""
-
-    def is_same_as(self, other: Source) -> bool:
-        """Tell whether ``other`` is the very same place."""
 
     async def copies_to(self, other: Source) -> bool | None:
         """Tell whether DynamoDB copies what is written here to ``other`` (global tables); None: unknown."""

@@ -20,6 +20,7 @@ class Report:
 
     Attributes:
         settled: the scan said different, the confirmation said equal.
+        segment: the only segment that was looked at; None for all of them.
         present: items that a backfill left alone because the replica had one under the key.
         read_units, write_units: capacity units as the service counted them, both tables together.
         complete: every segment was seen to its end.
@@ -43,6 +44,7 @@ class Report:
     failed: int = 0
     skipped: int = 0
     present: int = 0
+    segment: int | None = None
     read_units: float = 0.0
     write_units: float = 0.0
     throttled: int = 0

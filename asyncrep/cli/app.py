@@ -37,7 +37,7 @@ def _main(
     pass
 
 
-app.command("demo", help=paragraphs(sandbox.DEMO_HELP))(sandbox.demo)
+app.command("demo", help=paragraphs(sandbox.DEMO_HELP), epilog=sandbox.DEMO_EPILOG)(sandbox.demo)
 app.command("sandbox", help=paragraphs(sandbox.SANDBOX_HELP), epilog=sandbox.SANDBOX_EPILOG)(sandbox.sandbox)
 app.command("diff-tables", help=paragraphs(diff_tables.HELP), epilog=diff_tables.EPILOG)(
     diff_tables.diff_tables

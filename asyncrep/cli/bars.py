@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from asyncrep.cli.render import say
+from asyncrep.cli.render import plural, say
 from asyncrep.flow.clock import SystemClock
 from asyncrep.progress import Advanced, Event, Note, PassEnded, PassStarted, RunStarted
 from asyncrep.report import Report
@@ -124,7 +124,7 @@ class Lines:
             f"{speed:,.0f} items/s",
             f"{self._pace.units_per_second():,.0f} units/s",
         ]
-        parts.append(f"{self._report.drift:,} discrepancies")
+        parts.append(plural(self._report.drift, "discrepancy"))
         if end:
             parts.append(end)
         elif self._estimate and speed:
@@ -154,7 +154,7 @@ class _Items(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         total = "" if task.total is None else f"/{'' if task.finished else '~'}{task.total:,.0f}"
-        return Text(f"{task.completed:,.0f}{total}", style="progress.download")
+        return Text(f"{task.completed:,.0f}{total}", style="progress.download", no_wrap=True)
 
 
 class _Speed(ProgressColumn):
@@ -165,6 +165,7 @@ class _Speed(ProgressColumn):
         return Text(
             f"{speed:,.0f}/s {task.fields['pace'].units_per_second():,.0f} units/s",
             style="progress.data.speed",
+            no_wrap=True,
         )
 
 

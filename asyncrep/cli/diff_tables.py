@@ -102,7 +102,7 @@ def check_combination(repairing: RepairOptions, telling: OutputOptions) -> None:
     Raises:
         UsageError: with the options that do not go together.
     """
-    telling.check_stdout()
+    telling.check_files()
     options = {
         "--dry-run": repairing.dry_run,
         "--no-delete": repairing.no_delete,

@@ -263,8 +263,8 @@ class OutputOptions:
         bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_OUTPUT)
     ] = False
 
-    def check_stdout(self) -> None:
-        """Refuse two results on one stdout.
+    def check_files(self) -> None:
+        """Refuse two results on one stdout or in one file.
 
         Raises:
             UsageError: more than one of --output, --combined and --json wants it.
@@ -277,6 +277,8 @@ class OutputOptions:
         wanting = [option for option, wants in claims.items() if wants]
         if len(wanting) > 1:
             raise UsageError(f"Only one of {' and '.join(wanting)} can have stdout.")
+        if self.output and self.combined and self.output.resolve() == self.combined.resolve():
+            raise UsageError(f"--output and --combined cannot both be written to {self.output}.")
 
     @property
     def stdout_is_taken(self) -> bool:

@@ -99,7 +99,11 @@ class _Lines:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise OutputError(f"Cannot write to {self._path}: {error.strerror}.") from error
+            raise OutputError(f"Cannot write to {self._name}: {error.strerror}.") from error
+
+    @property
+    def _name(self) -> str:
+        return "stdout" if self._path == STDOUT else str(self._path)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._path == STDOUT:

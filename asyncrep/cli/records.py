@@ -9,7 +9,7 @@ import typer
 
 from asyncrep.cli.options import CompareOptions, MessageOptions, PlaceOptions, spread_options
 from asyncrep.cli.places import Place, find_pair
-from asyncrep.cli.runtime import AGREE, DISCREPANCIES, FAILED, exit_codes, run_async
+from asyncrep.cli.runtime import AGREE, DISCREPANCIES, FAILED, complain, exit_codes, run_async
 from asyncrep.errors import UsageError
 from asyncrep.model import Comparison, State
 
@@ -66,7 +66,7 @@ def diff_record(
 
             show_record(result_console(), record)
         found = record.discrepancy
-        raise typer.Exit(AGREE if found is None or found.state is not State.FOUND else DISCREPANCIES)
+        raise typer.Exit(AGREE if found is None or found.state is State.EXPIRED else DISCREPANCIES)
 
 
 @spread_options
@@ -84,7 +84,7 @@ def replicate_record(
         pair, key = _split(arguments, places)
         found = run_async(_replicate(pair, key, comparing.comparison(), force=force_global_table))
         if not telling.quiet:
-            typer.echo(_sentence(found))
+            _tell(found)
         raise typer.Exit(_exit_code(found))
 
 
@@ -122,9 +122,18 @@ async def _replicate(
         return await replicate(primary, replica, primary.keys.parse(key), comparison=comparison, force=force)
 
 
+def _tell(found: Discrepancy | None) -> None:
+    from asyncrep.cli.render import result_console, say  # noqa: PLC0415
+
+    if found is not None and found.state is State.FAILED:
+        complain(f"Error: The record could not be written: {found.reason}")
+    else:
+        say(result_console(), _sentence(found))
+
+
 def _sentence(found: Discrepancy | None) -> str:
     if found is None:
-        return "The record is the same on both sides; nothing was written."
+        return "Nothing was written: the record is the same on both sides, or neither has it."
     if found.state is State.REPAIRED:
         done = {"missing": "put", "different": "patched", "extraneous": "deleted"}[found.kind]
         return f"The record was {done} in the replica and verified." + (
@@ -136,6 +145,6 @@ def _sentence(found: Discrepancy | None) -> str:
 
 
 def _exit_code(found: Discrepancy | None) -> int:
-    if found is None or found.state in {State.REPAIRED, State.IN_FLIGHT, State.EXPIRED}:
+    if found is None or found.state in {State.REPAIRED, State.EXPIRED}:
         return AGREE
     return FAILED if found.state is State.FAILED else DISCREPANCIES

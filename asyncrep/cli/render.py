@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,14 +30,23 @@ _SIGILS = {
 _encode = msgspec.json.Encoder().encode
 
 
+class _Console(Console):
+    """A console whose broken pipe is the caller's business; rich would exit with 1, which means drift."""
+
+    def on_broken_pipe(self) -> None:
+        """Tell of a lost reader of results; messages that nobody reads are no reason to stop."""
+        if not self.stderr:
+            raise BrokenPipeError
+
+
 def message_console() -> Console:
     """Return the console of messages and progress, stderr."""
-    return Console(stderr=True)
+    return _Console(stderr=True)
 
 
 def result_console(*, stdout_is_taken: bool = False) -> Console:
     """Return the console of results, stdout unless results for programs have it."""
-    return Console(stderr=stdout_is_taken)
+    return _Console(stderr=stdout_is_taken)
 
 
 def say(console: Console, text: Text | str, style: str = "") -> None:
@@ -71,7 +79,10 @@ def show_summary(
     console.print(_counts(report))
     if shown:
         for found in shown[:SHOWN]:
-            console.print(_line(found, ignored), soft_wrap=False, overflow="ellipsis", no_wrap=True)
+            # On a terminal a line is cut at its width; in a pipe or a log nothing is.
+            console.print(
+                _line(found, ignored), soft_wrap=not console.is_terminal, overflow="ellipsis", no_wrap=True
+            )
         if (more := _listed(report) - len(shown[:SHOWN])) > 0:
             console.print(f"  … and {more:,} more; --output FILE has all of them", style="dim")
         console.print()
@@ -86,17 +97,9 @@ def _listed(report: Report) -> int:
 def _headline(report: Report) -> Text:
     return Text.assemble(
         (printable(report.primary), "bold"),
-        " → " if _can_print("→") else " -> ",
+        " → ",
         (printable(report.replica), "bold"),
     )
-
-
-def _can_print(character: str) -> bool:
-    try:
-        character.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _counts(report: Report) -> Table:
@@ -108,7 +111,10 @@ def _counts(report: Report) -> Table:
         rows = [
             (report.scanned_primary, "items in the primary", True),
             (report.repaired, "written to the replica", True),
-            (report.present, "left alone: the replica has an item under the key", False),
+            (report.matched, "there already, and equal", False),
+            (report.present, "there already, and different: left alone", False),
+            (report.expired, "expired: not copied", False),
+            (report.failed, "refused by the replica", False),
         ]
     else:
         rows = [
@@ -149,37 +155,58 @@ def _line(found: Discrepancy, ignored: Collection[str]) -> Text:
 def _effort(report: Report) -> str:
     speed = (report.scanned_primary + report.scanned_replica) / report.seconds if report.seconds else 0
     parts = [
-        f"{report.strategy}, {report.segments} segments",
+        f"{report.strategy}, {plural(report.segments, 'segment')}",
         _units(report.read_units, "read")
         + (f", {_units(report.write_units, 'write')}" if report.write_units else ""),
         f"{report.seconds:,.1f} s, {speed:,.0f} items/s",
     ]
     if report.throttled:
-        parts.append(f"throttled {report.throttled:,} times")
+        parts.append(f"throttled {plural(report.throttled, 'time')}")
     return "  " + " · ".join(parts)
 
 
 def _units(units: float, kind: str) -> str:
-    return f"{units:,.0f} {kind} units" if units == int(units) else f"{units:,.1f} {kind} units"
+    return plural(int(units), f"{kind} unit") if units == int(units) else f"{units:,.1f} {kind} units"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a count and its noun, ``1 segment`` or ``1,024 segments``; discrepancy has its own plural."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
 
 
 def _conclusion(report: Report, *, repairing: bool) -> Text:
     if not report.complete:
         return Text("The run is incomplete: not everything was seen.", style="bold red")
     if report.strategy == "backfill":
-        if repairing:
-            return Text("The replica is filled; diff-tables tells whether it is right.", style="bold green")
+        return _backfill_conclusion(report, repairing=repairing)
+    if report.remaining:
+        verb = "remains" if report.remaining == 1 else "remain"
+        advice = "." if repairing else "; add --repair to bring the replica in line."
+        words = f"The replica is not right: {plural(report.remaining, 'discrepancy')} {verb}{advice}"
+        return Text(words, style="bold yellow")
+    words = "every discrepancy was repaired and verified" if report.drift else "no discrepancies"
+    if report.in_flight:
+        words += f"; {plural(report.in_flight, 'record')} kept changing and could not be judged"
+        return Text(f"{words[0].upper()}{words[1:]}.", style="bold yellow")
+    what = "The replica" if report.segment is None else f"Segment {report.segment} of {report.segments}"
+    return Text(f"{what} is right: {words}.", style="bold green")
+
+
+def _backfill_conclusion(report: Report, *, repairing: bool) -> Text:
+    if not repairing:
         return Text("Nothing was written; add --repair to fill the replica.", style="bold")
-    if not report.remaining:
-        words = "every discrepancy was repaired and verified" if report.drift else "no discrepancies"
-        return Text(f"The replica is right: {words}.", style="bold green")
-    noun = "discrepancy remains" if report.remaining == 1 else "discrepancies remain"
-    advice = "." if repairing else "; add --repair to bring the replica in line."
-    return Text(f"The replica is not right: {report.remaining:,} {noun}{advice}", style="bold yellow")
+    if report.failed:
+        return Text(f"The replica refused {plural(report.failed, 'item')}.", style="bold red")
+    return Text("The replica is filled; diff-tables tells whether it is right.", style="bold green")
 
 
 def show_record(console: Console, record: RecordDiff) -> None:
     """Print one record's attributes side by side."""
+    if not record.exists:
+        say(console, _record_conclusion(record))
+        return
     table = Table(title=printable(record.key.decode(errors="replace")), title_justify="left", expand=False)
     table.add_column("", width=1)
     table.add_column("attribute", overflow="fold")
@@ -203,11 +230,7 @@ def _mark(pair: AttributePair) -> tuple[str, str]:
 
 
 def _value(value: WireValue | None) -> Text:
-    return (
-        Text("—" if _can_print("—") else "-", style="dim")
-        if value is None
-        else Text(printable(_encode(value).decode()))
-    )
+    return Text("—", style="dim") if value is None else Text(printable(_encode(value).decode()))
 
 
 def _record_conclusion(record: RecordDiff) -> Text:
@@ -218,7 +241,8 @@ def _record_conclusion(record: RecordDiff) -> Text:
             "green",
         )
     if found.state is not State.FOUND:
-        return Text(f"The record is {found.state.replace('_', ' ')}: {found.reason}", style="bold")
+        reason = f": {found.reason}" if found.reason else "."
+        return Text(printable(f"The record is {found.state.replace('_', ' ')}{reason}"), style="bold")
     words = {
         "missing": "The replica does not have this record.",
         "extraneous": "The primary does not have this record.",

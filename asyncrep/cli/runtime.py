@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
+import logging
 import os
 import signal
 import sys
@@ -82,13 +84,15 @@ def _loop_factory() -> Any:
 
 
 @contextmanager
-def exit_codes(*, verbose: bool) -> Iterator[None]:
+def exit_codes(*, verbose: bool) -> Iterator[None]:  # noqa: C901 - one branch for each way to end
     """Turn what a command raises into one sentence on stderr and the right exit code.
 
     With ``verbose`` the traceback is shown too.
     """
+    _prepare_streams(verbose=verbose)
     try:
         yield
+        sys.stdout.flush()
     except typer.Exit:
         raise
     except UsageError as error:
@@ -100,10 +104,27 @@ def exit_codes(*, verbose: bool) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
     except BrokenPipeError as error:
         # Whoever read our stdout is gone: what it has not read cannot be called done.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         raise typer.Exit(FAILED) from error
+    except OSError as error:
+        _give_up_stdout()
+        _fail(error, FAILED, verbose=verbose, prefix="Cannot write to stdout: ")
     except Exception as error:  # noqa: BLE001 - the last place where a person can be spared a traceback
         _fail(error, FAILED, verbose=verbose, prefix=f"Unexpected {type(error).__name__}: ")
+
+
+def _prepare_streams(*, verbose: bool) -> None:
+    if not verbose:  # else botocore's own logging prints tracebacks where nobody configured any
+        for library in ("botocore", "aiobotocore"):
+            logging.getLogger(library).addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character no one can show must not end a run
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _give_up_stdout() -> None:
+    """Point stdout elsewhere, so that the interpreter does not fail again when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(report: Report) -> int:

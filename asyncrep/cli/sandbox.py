@@ -26,6 +26,13 @@ diff again. Takes under a minute and needs no account; nothing leaves this machi
 
 The exit code is 0 only if exactly the drift that was made is found, and all of it is repaired.
 """
+DEMO_EPILOG = """
+[bold]Examples[/bold]
+
+  asyncrep demo
+
+  asyncrep demo --airports 1000
+"""
 SANDBOX_HELP = """
 Keep the embedded AWS of the demo running, with its drifted tables, and print commands to try against it.
 
@@ -173,7 +180,7 @@ def _print_invitation(console: Console, aws: EmbeddedAws, seeded: Seeded) -> Non
     commands = "\n".join([
         f"asyncrep diff-tables {tables}",
         f"asyncrep diff-tables {tables} --output drift.jsonl --json",
-        f"""asyncrep diff-record {tables} '{{"country":"DE","icao":"EDDF"}}'""",
+        f"asyncrep diff-record {tables} '{seeded.drift.example_key}'",
         f"asyncrep diff-tables {tables} --segments {SEGMENTS} --repair",
         f"asyncrep diff-tables {tables} --quiet && echo The replica is right",
     ])  # fmt: skip

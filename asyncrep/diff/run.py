@@ -69,7 +69,12 @@ class Run(Generic[R]):
             limits=limits,
             comparison=comparison or Comparison(),
             segments=segments,
-            report=Report(primary=primary.label, replica=replica.label, segments=segments[0].total),
+            report=Report(
+                primary=primary.label,
+                replica=replica.label,
+                segments=segments[0].total,
+                segment=segment.index if segment else None,
+            ),
             observer=observer or Silent(),
             clock=clock,
             memory=Ledger(_CONFIRMING_BYTES),
@@ -116,8 +121,10 @@ def check_comparable(primary: Source, replica: Source) -> None:
     """Refuse to compare sources whose records cannot be matched.
 
     Raises:
-        UsageError: the key schemas differ.
+        UsageError: the key schemas differ, or both are one table.
     """
+    if replica.is_same_as(primary):
+        raise UsageError(f"{primary.label} and {replica.label} are the same table.")
     ours, theirs = primary.settings.schema, replica.settings.schema
     if ours != theirs:
         raise UsageError(

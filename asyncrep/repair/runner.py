@@ -125,18 +125,16 @@ async def check_writable(primary: Source, replica: Destination, *, force: bool) 
     """Refuse to write where writing would not do what is meant; return what could not be checked.
 
     Raises:
-        UsageError: both are the same table, or (unless forced) members of one global table.
+        UsageError: both are (unless forced) members of one global table.
         ServiceError: whether they are could not be found out.
     """
-    if replica.is_same_as(primary):
-        raise UsageError(f"{primary.label} and {replica.label} are the same table.")
     if force:
         return []
     copies = await replica.copies_to(primary)
     if copies:
         raise UsageError(
             f"{replica.label} and {primary.label} are members of one global table: DynamoDB copies what is written "
-            "to the one to the other itself. Force it if that is meant."
+            "to the one to the other itself. If that is meant, force it (--force-global-table)."
         )
     if copies is None:
         return ["The credentials may not ask for global tables of version 2017.11.29; none is assumed."]
@@ -215,7 +213,7 @@ class _Deletions:
             self._allowed = 0
             self._refusal = (
                 f"Deleting {spool.length} of {run.report.scanned_replica} items is more than half of the replica: "
-                f"that needs an explicit limit of {spool.length} deletions or more."
+                f"if that is meant, allow it (--max-delete {spool.length})."
             )
             run.observer.notice(Note(self._refusal))
 

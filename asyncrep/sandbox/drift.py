@@ -5,6 +5,7 @@ extraneous. What a diff must not report is there too: sets in another order, num
 (DynamoDB spells numbers its own way when it returns them; moto, and files that others wrote, do not.)
 """
 
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
@@ -14,7 +15,7 @@ from itertools import cycle
 from typing import TypeAlias
 
 from asyncrep.errors import UsageError
-from asyncrep.sandbox.airports import Item
+from asyncrep.sandbox.airports import HASH_KEY, RANGE_KEY, Item
 
 Change: TypeAlias = Callable[[Item], bool]
 
@@ -38,6 +39,8 @@ class Drift:
     extraneous: int
     respelled: int
     replica_items: list[Item]
+    example_key: str
+    """The key of one of the different items, as a user would type it."""
 
 
 def drift(primary_items: Sequence[Item], others: Sequence[Item], seed: int = 1914) -> Drift:
@@ -58,15 +61,19 @@ def drift(primary_items: Sequence[Item], others: Sequence[Item], seed: int = 191
     deck = chance.sample(range(len(primary_items)), len(primary_items))
     missing, deck = deck[:MISSING], deck[MISSING:]
     replica = dict(enumerate(primary_items))
+    changed_at: list[int] = []
     for position in missing:
         del replica[position]
     for changes, count in ((OLDER_VERSIONS, DIFFERENT), (RESPELLINGS, RESPELLED)):
         for _, change in zip(range(count), cycle(changes), strict=False):
             position, changed = next(_changed(primary_items, deck, change))
             replica[position] = changed
+            changed_at.append(position)
             deck.remove(position)
     extraneous = chance.sample(list(others), EXTRANEOUS)
-    return Drift(MISSING, DIFFERENT, EXTRANEOUS, RESPELLED, [*replica.values(), *extraneous])
+    example = primary_items[changed_at[0]]  # the older versions were dealt first
+    key = json.dumps({name: example[name]["S"] for name in (HASH_KEY, RANGE_KEY)})
+    return Drift(MISSING, DIFFERENT, EXTRANEOUS, RESPELLED, [*replica.values(), *extraneous], key)
 
 
 def _changed(items: Sequence[Item], deck: list[int], change: Change) -> Iterator[tuple[int, Item]]:
