@@ -15,6 +15,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from asyncrep.cli.render import plural, say
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from asyncrep.flow.clock import Clock
     from asyncrep.progress import Observer, PassName
+
+_ROOM_FOR_ETA = 100  # columns; with fewer, the counts of a large table need them
 
 PLAIN_SECONDS = 5.0
 """How often progress is told where there is no terminal."""
@@ -181,10 +184,10 @@ def _bars(console: Console) -> Progress:
     return Progress(
         SpinnerColumn(finished_text=" "),
         TextColumn("{task.description:8}"),
-        BarColumn(bar_width=None),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
         _Items(),
         _Speed(),
-        TimeRemainingColumn(compact=True),
+        *([TimeRemainingColumn(compact=True)] if console.width >= _ROOM_FOR_ETA else []),
         _Found(),
         console=console,
         expand=True,

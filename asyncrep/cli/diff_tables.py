@@ -248,8 +248,8 @@ class Check:
             console = result_console(stdout_is_taken=telling.stdout_is_taken)
             writing = self._repairing.repair and not self._repairing.dry_run
             show_summary(console, report, self._shown, self._comparison.ignore, repairing=writing)
-        if telling.quiet and report.failed:
-            complain(f"{report.failed} discrepancies could not be repaired.")
+        if telling.quiet and report.failed and report.complete:
+            complain(f"{report.failed} of the discrepancies could not be repaired.")
 
 
 class _Listener:

@@ -82,9 +82,9 @@ def replicate_record(
     """Bring one record in line."""
     with exit_codes(verbose=telling.verbose):
         pair, key = _split(arguments, places)
-        found = run_async(_replicate(pair, key, comparing.comparison(), force=force_global_table))
+        found, exists = run_async(_replicate(pair, key, comparing.comparison(), force=force_global_table))
         if not telling.quiet:
-            _tell(found)
+            _tell(found, exists=exists)
         raise typer.Exit(_exit_code(found))
 
 
@@ -115,25 +115,29 @@ async def _compare(pair: tuple[Place, Place], key: str, comparison: Comparison) 
 
 async def _replicate(
     pair: tuple[Place, Place], key: str, comparison: Comparison, *, force: bool
-) -> Discrepancy | None:
+) -> tuple[Discrepancy | None, bool]:
+    """Return what became of the record, and whether there is one at all."""
     from asyncrep.repair.record import replicate_record as replicate  # noqa: PLC0415
 
     async with _opened(pair) as (primary, replica):
-        return await replicate(primary, replica, primary.keys.parse(key), comparison=comparison, force=force)
+        parsed = primary.keys.parse(key)
+        found = await replicate(primary, replica, parsed, comparison=comparison, force=force)
+        return found, found is not None or bool(await primary.get([parsed], consistent=True))
 
 
-def _tell(found: Discrepancy | None) -> None:
+def _tell(found: Discrepancy | None, *, exists: bool) -> None:
     from asyncrep.cli.render import result_console, say  # noqa: PLC0415
 
     if found is not None and found.state is State.FAILED:
         complain(f"Error: The record could not be written: {found.reason}")
     else:
-        say(result_console(), _sentence(found))
+        nobody = "Neither side has this record; nothing was written."
+        say(result_console(), _sentence(found) if exists else nobody)
 
 
 def _sentence(found: Discrepancy | None) -> str:
     if found is None:
-        return "Nothing was written: the record is the same on both sides, or neither has it."
+        return "The record is the same on both sides; nothing was written."
     if found.state is State.REPAIRED:
         done = {"missing": "put", "different": "patched", "extraneous": "deleted"}[found.kind]
         return f"The record was {done} in the replica and verified." + (

@@ -80,8 +80,9 @@ def show_summary(
     if shown:
         for found in shown[:SHOWN]:
             # On a terminal a line is cut at its width; in a pipe or a log nothing is.
+            cut = console.is_terminal
             console.print(
-                _line(found, ignored), soft_wrap=not console.is_terminal, overflow="ellipsis", no_wrap=True
+                _line(found, ignored), overflow="ellipsis" if cut else "ignore", no_wrap=True, crop=cut
             )
         if (more := _listed(report) - len(shown[:SHOWN])) > 0:
             console.print(f"  … and {more:,} more; --output FILE has all of them", style="dim")

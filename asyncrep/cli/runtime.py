@@ -84,7 +84,7 @@ def _loop_factory() -> Any:
 
 
 @contextmanager
-def exit_codes(*, verbose: bool) -> Iterator[None]:  # noqa: C901 - one branch for each way to end
+def exit_codes(*, verbose: bool) -> Iterator[None]:
     """Turn what a command raises into one sentence on stderr and the right exit code.
 
     With ``verbose`` the traceback is shown too.
@@ -145,4 +145,8 @@ def _fail(error: Exception, code: int, *, verbose: bool, prefix: str = "") -> No
     if verbose:
         traceback.print_exception(error)
     complain(f"Error: {prefix}{error}")
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up_stdout()
     raise typer.Exit(code) from error

@@ -49,12 +49,18 @@ async def test_throttles_are_waited_out_and_counted(endpoint, table, clock):
     assert table.meter.requests == 1
 
 
-async def test_a_throttle_that_never_ends_is_an_error_that_says_so(endpoint, table):
+async def test_a_throttle_that_never_ends_is_an_error_that_says_so(endpoint, clock):
+    endpoint.create_table("orders")
     endpoint.on("Scan", times=None).throttle()
-    with pytest.raises(ThrottledError, match=r"Scan on us-east-1/orders .* throttled") as caught:
-        await scanned(table)
+    # Patience bounds it, not the number of attempts.
+    retry = RetryPolicy(attempts=1, patience=20.0, longest=2.0)
+    async with open_table(WHERE, endpoint_url=endpoint.url, clock=clock, retry=retry) as table:
+        began = clock.monotonic()
+        with pytest.raises(ThrottledError, match=r"Scan on us-east-1/orders .* throttled") as caught:
+            await scanned(table)
+        assert 20.0 <= clock.monotonic() - began <= 22.0
+        assert table.meter.throttled == endpoint.count("Scan") > 10
     assert caught.value.code == "ProvisionedThroughputExceededException"
-    assert endpoint.count("Scan") == 4
 
 
 def server_error(statement):

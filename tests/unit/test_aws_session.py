@@ -87,7 +87,7 @@ async def test_an_unknown_table_is_told_in_one_sentence(endpoint, options):
 
 async def test_a_table_that_is_being_deleted_is_none(endpoint, options):
     endpoint.create_table("orders").description["TableStatus"] = "DELETING"
-    with pytest.raises(TableNotFoundError, match="is being deleted"):
+    with pytest.raises(TableNotFoundError, match="cannot be read now: it is DELETING"):
         async with open_table(WHERE, **options):
             pass
 

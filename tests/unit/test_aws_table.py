@@ -27,8 +27,8 @@ VALUES = {
 
 
 @asynccontextmanager
-async def opened(endpoint, attempts=4, clock=None):
-    retry = RetryPolicy(attempts=attempts)
+async def opened(endpoint, attempts=4, clock=None, patience=300.0):
+    retry = RetryPolicy(attempts=attempts, patience=patience)
     async with open_table(
         WHERE, endpoint_url=endpoint.url, clock=clock or VirtualClock(), retry=retry
     ) as table:
@@ -163,18 +163,23 @@ async def test_unprocessed_keys_that_never_come_are_an_error_with_their_number(e
     endpoint.create_table("orders", items=items(30))
     endpoint.on("BatchGetItem").unprocessed(7)
     endpoint.on("BatchGetItem", times=None).unprocessed(1.0)
-    async with opened(endpoint) as table:
-        with pytest.raises(ThrottledError, match=r"7 keys stayed unprocessed in 4 tries"):
+    clock = VirtualClock()
+    async with opened(endpoint, attempts=1, clock=clock, patience=1.0) as table:
+        began = clock.monotonic()
+        with pytest.raises(
+            ThrottledError, match=r"BatchGetItem on us-east-1/orders: 7 keys .*k023.* and 2 more\."
+        ):
             await table.get([key(f"k{number:03}") for number in range(30)], consistent=True)
-    assert endpoint.count("BatchGetItem") == 1 + 4
+        assert clock.monotonic() - began >= 1.0
+    assert endpoint.count("BatchGetItem") > 2
 
 
-async def test_progress_however_small_never_exhausts_the_tries(endpoint):
+async def test_progress_however_small_never_exhausts_the_patience(endpoint):
     endpoint.create_table("orders", items=items(12))
-    # Twelve keys, one answered a call: more calls than the policy allows tries.
+    # Twelve keys, one answered a call: without any patience, the first fruitless try would be the last.
     for left in range(11, 0, -1):
         endpoint.on("BatchGetItem").unprocessed(left)
-    async with opened(endpoint, attempts=2) as table:
+    async with opened(endpoint, attempts=1, patience=0.0) as table:
         assert len(await table.get([key(f"k{number:03}") for number in range(12)], consistent=False)) == 12
     assert endpoint.count("BatchGetItem") == 12
 
@@ -195,8 +200,11 @@ async def test_unprocessed_items_that_are_never_taken_are_an_error_with_their_nu
     endpoint.on("BatchWriteItem").unprocessed(3)
     endpoint.on("BatchWriteItem", times=None).unprocessed(1.0)
     stored = items(8)
-    async with opened(endpoint) as table:
-        with pytest.raises(ThrottledError, match=r"3 items stayed unprocessed in 4 tries"):
+    async with opened(endpoint, attempts=1, patience=1.0) as table:
+        with pytest.raises(
+            ThrottledError,
+            match=r"BatchWriteItem on us-east-1/orders: 3 keys stayed unprocessed for \d+ s: .*k007",
+        ):
             await table.put_all([KeyedImage(table.keys.key(image(each)), image(each)) for each in stored])
     assert len(scripted.items) == 5
 

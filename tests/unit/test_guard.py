@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrep.aws.guard import Expressions, expressions, fits
+from asyncrep.aws.guard import ATTRIBUTES_PER_PATCH, Expressions, expressions, is_whole
 from asyncrep.model import AttributesAre, Delete, ItemAbsent, KeyAttribute, KeySchema, Patch, Put
 from tests.support.strategies import briefly, items, names, thoroughly, values
 
@@ -169,8 +169,8 @@ def test_every_placeholder_is_another_one():
     present=st.integers(0, 400),
     big=st.integers(0, 12),
     size=st.integers(0, 420_000),
-    assign=st.integers(0, 330),
-    remove=st.integers(0, 330),
+    assign=st.integers(0, ATTRIBUTES_PER_PATCH),
+    remove=st.integers(0, ATTRIBUTES_PER_PATCH),
     assigned_size=st.integers(0, 9_000),
 )
 def test_no_condition_passes_a_limit_and_what_it_leaves_out_is_counted(
@@ -181,7 +181,7 @@ def test_no_condition_passes_a_limit_and_what_it_leaves_out_is_counted(
     expected |= {f"big-{n}": {"S": "é" * (size // 2)} for n in range(big)}
     change = patch(
         {f"set-{n}": {"S": "x" * assigned_size} for n in range(assign)},
-        [f"remove-{n}" for n in range(remove)],
+        [f"remove-{n}" for n in range(min(remove, ATTRIBUTES_PER_PATCH - assign))],
         expected,
     )
     for mutation in (delete(expected), change, Put(KEY, b"{}", AttributesAre(expected))):
@@ -191,13 +191,10 @@ def test_no_condition_passes_a_limit_and_what_it_leaves_out_is_counted(
         assert checked.items() <= expected.items()
         assert made.guarded == len(checked)
         assert made.unguarded == len(expected) - len(checked)
-        if not isinstance(mutation, Patch) or fits(mutation, SCHEMA):
-            check_limits(made)
-    if fits(change, SCHEMA):
-        made = expressions(change, SCHEMA)
-        assert made.unguarded == 0
+        assert is_whole(mutation, SCHEMA) == (checked == expected)
+        check_limits(made)
         assert len(made.update) <= TEXT
-        assert made.update.count("=") + remove <= OPERATORS
+        assert made.update.count("=") + made.update.count("#") <= OPERATORS
 
 
 def test_a_condition_guards_as_much_as_fits():
@@ -225,18 +222,14 @@ def test_long_names_count_as_what_they_take(name):
 
 @thoroughly
 @given(items(max_size=3), st.lists(no_keys, max_size=3, unique=True))
-def test_a_small_patch_fits(assign, remove):
-    assert fits(patch(assign, remove, dict.fromkeys((*assign, *remove))), SCHEMA)
+def test_a_small_patch_is_guarded_whole(assign, remove):
+    assert is_whole(patch(assign, remove, dict.fromkeys((*assign, *remove))), SCHEMA)
 
 
 @pytest.mark.parametrize(
-    "change",
+    "mutation",
     [
-        patch({f"{n}": {"S": "v"} for n in range(301)}),
-        patch({}, [f"{n}" for n in range(301)]),
-        patch({f"{n}": {"S": "v"} for n in range(200)}, [f"r{n}" for n in range(101)]),
-        patch({f"{n}": {"S": "v"} for n in range(160)}, (), {f"{n}": None for n in range(160)}),
-        patch({f"{n}": {"S": "x" * 400_000} for n in range(6)}),
+        patch({f"{n}": {"S": "v"} for n in range(100)}, (), {f"{n}": None for n in range(160)}),
         patch({"a": {"S": "v"}}, (), {f"{n}": {"S": "x" * 400_000} for n in range(6)}),
         patch(
             {f"{n}": {"S": "x" * 380_000} for n in range(3)},
@@ -244,15 +237,35 @@ def test_a_small_patch_fits(assign, remove):
             {f"{n}": {"S": "x" * 380_000} for n in range(3)},
         ),
         patch({"a": {"S": "v"}}, (), {f"{n}": {"S": "v"} for n in range(1_000)}),
+        delete({f"{n}": None for n in range(160)}),
+        delete({f"{n}": {"S": "v"} for n in range(160)}),
+        delete({f"{n}": {"S": "x" * 400_000} for n in range(6)}),
     ],
-    ids=["assignments", "removals", "both", "operators", "values", "old values", "values together", "text"],
+    ids=["absent", "old values", "values together", "text", "delete absent", "delete", "delete values"],
 )
-def test_a_patch_that_is_too_large_does_not_fit(change):
-    assert not fits(change, SCHEMA)
+def test_a_precondition_that_is_too_large_is_not_whole(mutation):
+    assert not is_whole(mutation, SCHEMA)
+    check_limits(expressions(mutation, SCHEMA))
 
 
-def test_a_patch_at_the_limits_fits():
-    assert fits(
-        patch({f"{n}": {"S": "v"} for n in range(140)}, (), {f"{n}": None for n in range(120)}), SCHEMA
+@briefly
+@given(st.integers(0, ATTRIBUTES_PER_PATCH), st.integers(0, ATTRIBUTES_PER_PATCH))
+def test_so_many_attributes_as_a_patch_may_have_are_always_guarded_whole(assigned, present):
+    # As much as two items of 400 KB can hold.
+    every = [f"{n:03}" + "é" * 500 for n in range(ATTRIBUTES_PER_PATCH)]
+    value = {"S": "x" * 2_900}
+    change = patch(
+        dict.fromkeys(every[:assigned], value),
+        every[assigned:],
+        {name: value if n < present else None for n, name in enumerate(every)},
     )
-    assert fits(patch({f"{n}": {"S": "x" * 390_000} for n in range(5)}), SCHEMA)
+    made = expressions(change, SCHEMA)
+    assert is_whole(change, SCHEMA)
+    assert made.guarded == ATTRIBUTES_PER_PATCH
+    check_limits(made)
+    assert len(made.update) <= TEXT
+
+
+def test_a_delete_of_as_many_attributes_as_have_room_is_whole():
+    assert is_whole(delete({f"{n}": None for n in range(110)}), SCHEMA)
+    assert is_whole(delete({f"{n}": {"S": "x" * 390_000} for n in range(5)}), SCHEMA)

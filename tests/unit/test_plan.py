@@ -1,15 +1,15 @@
 """Plans: which mutation mends a discrepancy, guarded on what was read, touching nothing else."""
 
 import json
+import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrep.aws.guard import fits
+from asyncrep.aws.guard import ATTRIBUTES_PER_PATCH, is_whole
 from asyncrep.items.equality import same_item
-from asyncrep.items.keys import KeyReader
 from asyncrep.model import (
     AttributesAre,
     Delete,
@@ -71,14 +71,14 @@ def without_key(item):
 @given(items(), seeds())
 def test_a_missing_item_is_put_whole_if_there_is_none(item, source):
     primary = image(without_key(item) | KEY_ITEM, source)
-    assert plan(Missing(key=KEY, primary=primary), SCHEMA, ()) == Put(KEY, primary, ItemAbsent())
+    assert plan(Missing(key=KEY, primary=primary), ()) == [Put(KEY, primary, ItemAbsent())]
 
 
 @thoroughly
 @given(items(), st.dictionaries(system_names(), values(), max_size=1), seeds())
 def test_an_extraneous_item_is_deleted_if_every_attribute_is_as_read(item, system, source):
     item = without_key(item) | KEY_ITEM | system
-    mutation = plan(Extraneous(key=KEY, replica=image(item, source)), SCHEMA, {IGNORED})
+    (mutation,) = plan(Extraneous(key=KEY, replica=image(item, source)), {IGNORED})
     assert isinstance(mutation, Delete)
     assert mutation.key == KEY
     expected: dict[str, Any] = dict(mutation.precondition.expected)
@@ -97,9 +97,9 @@ def test_a_different_item_is_patched_where_it_differs_and_nowhere_else(item, our
         | {IGNORED: ours, "aws:rep:updatetime": {"N": "1"}, "aws:rep:deleting": {"BOOL": True}}
     )
     found = Different(key=KEY, primary=image(primary, source), replica=image(replica, source))
-    mutation = plan(found, SCHEMA, {IGNORED})
+    (mutation,) = plan(found, {IGNORED})
     assert isinstance(mutation, Patch)
-    assert fits(mutation, SCHEMA)
+    assert is_whole(mutation, SCHEMA)
     assert mutation.key == KEY
     assert {*mutation.assign, *mutation.remove} == touched
     assert len(mutation.assign) + len(list(mutation.remove)) == len(touched)
@@ -121,7 +121,7 @@ def test_a_different_item_is_patched_where_it_differs_and_nowhere_else(item, our
 def test_what_somebody_adds_meanwhile_survives_a_patch(item, added, source):
     replica = without_key(item) | KEY_ITEM
     wanted, _ = changed(without_key(item), source)
-    mutation = plan(Different(key=KEY, primary=image(wanted | KEY_ITEM), replica=image(replica)), SCHEMA, ())
+    (mutation,) = plan(Different(key=KEY, primary=image(wanted | KEY_ITEM), replica=image(replica)), ())
     assert isinstance(mutation, Patch)
     assert patched(replica | {"added meanwhile": added}, mutation)["added meanwhile"] == added
 
@@ -129,25 +129,27 @@ def test_what_somebody_adds_meanwhile_survives_a_patch(item, added, source):
 def test_an_attribute_that_is_only_spelt_differently_is_left_alone():
     primary = {**KEY_ITEM, "n": {"N": "1"}, "s": {"NS": ["1", "2"]}, "x": {"S": "new"}}
     replica = {**KEY_ITEM, "n": {"N": "1.0"}, "s": {"NS": ["2", "1"]}, "x": {"S": "old"}}
-    assert plan(Different(key=KEY, primary=image(primary), replica=image(replica)), SCHEMA, ()) == Patch(
-        KEY, {"x": {"S": "new"}}, [], AttributesAre({"x": {"S": "old"}})
-    )
+    assert plan(Different(key=KEY, primary=image(primary), replica=image(replica)), ()) == [
+        Patch(KEY, {"x": {"S": "new"}}, [], AttributesAre({"x": {"S": "old"}}))
+    ]
 
 
 def test_null_and_empty_are_old_values_and_absence_is_none():
     primary = {**KEY_ITEM, "a": {"S": ""}, "c": {"L": []}}
     replica = {**KEY_ITEM, "a": {"NULL": True}, "b": {"M": {}}}
-    assert plan(Different(key=KEY, primary=image(primary), replica=image(replica)), SCHEMA, ()) == Patch(
-        KEY,
-        {"a": {"S": ""}, "c": {"L": []}},
-        ["b"],
-        AttributesAre({"a": {"NULL": True}, "c": None, "b": {"M": {}}}),
-    )
+    assert plan(Different(key=KEY, primary=image(primary), replica=image(replica)), ()) == [
+        Patch(
+            KEY,
+            {"a": {"S": ""}, "c": {"L": []}},
+            ["b"],
+            AttributesAre({"a": {"NULL": True}, "c": None, "b": {"M": {}}}),
+        )
+    ]
 
 
 def test_system_attributes_of_the_primary_are_not_patched_in():
     primary = {**KEY_ITEM, "aws:rep:deleting": {"BOOL": False}, "x": {"S": "new"}}
-    mutation = plan(Different(key=KEY, primary=image(primary), replica=image(KEY_ITEM)), SCHEMA, ())
+    (mutation,) = plan(Different(key=KEY, primary=image(primary), replica=image(KEY_ITEM)), ())
     assert mutation == Patch(KEY, {"x": {"S": "new"}}, [], AttributesAre({"x": None}))
 
 
@@ -173,37 +175,43 @@ def large(changes, text="v"):
     return primary, replica
 
 
-@pytest.mark.parametrize(("changes", "text"), [(400, "v"), (160, "v"), (6, "x" * 390_000)])
-def test_a_difference_too_large_for_an_update_is_put_whole_with_what_is_not_compared(changes, text):
+@pytest.mark.parametrize(
+    ("changes", "text"), [(98, "v"), (99, "v"), (100, "v"), (160, "v"), (400, "v"), (6, "x" * 60_000)]
+)
+def test_a_difference_of_any_size_is_patched_in_parts_that_are_each_guarded_whole(changes, text):
     primary, replica = large(changes, text)
     found = Different(key=KEY, primary=image(primary), replica=image(replica))
-    mutation = plan(found, SCHEMA, {IGNORED})
-    assert isinstance(mutation, Put)
-    assert mutation.key == KEY == KeyReader(SCHEMA).key(mutation.image)
-    merged = json.loads(mutation.image)
+    mutations = plan(found, {IGNORED})
+    assert len(mutations) == math.ceil((changes + 1) / ATTRIBUTES_PER_PATCH)
+    after, touched = replica, []
+    for mutation in mutations:
+        assert isinstance(mutation, Patch)
+        assert mutation.key == KEY
+        assert is_whole(mutation, SCHEMA)
+        names = [*mutation.assign, *mutation.remove]
+        assert 0 < len(names) <= ATTRIBUTES_PER_PATCH
+        assert isinstance(mutation.precondition, AttributesAre)
+        assert mutation.precondition.expected == {name: replica.get(name) for name in names}
+        touched += names
+        after = patched(after, mutation)
+    # Each attribute that differs once, and no other: what is not compared stays as it was.
+    assert sorted(touched) == sorted([*(f"n{n}" for n in range(changes)), "gone"])
     uncompared = {IGNORED, "aws:rep:updatetime", "aws:rep:deleting"}
-    assert {name: merged.pop(name) for name in uncompared} == {name: replica[name] for name in uncompared}
-    assert merged == {name: value for name, value in primary.items() if name not in uncompared}
-
-
-def test_a_whole_put_is_guarded_first_on_what_changes_and_then_on_everything_else_it_replaces():
-    primary, replica = large(400)
-    mutation = plan(Different(key=KEY, primary=image(primary), replica=image(replica)), SCHEMA, {IGNORED})
-    assert isinstance(mutation.precondition, AttributesAre)
-    expected: dict[str, Any] = dict(mutation.precondition.expected)
-    changes = {f"n{n}" for n in range(400)} | {"gone"}
-    assert set(list(expected)[: len(changes)]) == changes
-    assert expected.keys() == changes | replica.keys()
-    assert all(expected[name] == replica.get(name) for name in expected)
+    assert {name: after.pop(name) for name in uncompared} == {name: replica[name] for name in uncompared}
+    assert after == {name: value for name, value in primary.items() if name not in uncompared}
 
 
 @thoroughly
-@given(st.integers(1, 200))
-def test_nothing_is_guarded_less_because_a_difference_is_larger(changes):
+@given(st.integers(1, 250))
+def test_what_somebody_adds_meanwhile_survives_any_number_of_patches(changes):
     primary, replica = large(changes)
-    mutation = plan(Different(key=KEY, primary=image(primary), replica=image(replica)), SCHEMA, {IGNORED})
-    if isinstance(mutation, Patch):
-        assert fits(mutation, SCHEMA)
-    names = {f"n{n}" for n in range(changes)} | {"gone"}
-    assert isinstance(mutation.precondition, AttributesAre)
-    assert names <= mutation.precondition.expected.keys()
+    after = replica | {"added meanwhile": {"S": "x"}}
+    for mutation in plan(Different(key=KEY, primary=image(primary), replica=image(replica)), {IGNORED}):
+        assert isinstance(mutation, Patch)
+        after = patched(after, mutation)
+    assert after["added meanwhile"] == {"S": "x"}
+    assert same_item(
+        image({**after, "added meanwhile": {"S": "x"}}),
+        image({**primary, "added meanwhile": {"S": "x"}}),
+        {IGNORED},
+    )
