@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,7 @@ class Answers:
             "TableSizeBytes": items * len(table.item(0)),
             "ItemCount": items,
             "TableArn": f"arn:aws:dynamodb:us-east-1:000000000000:table/{table.name}",
-            "TableId": "00000000-0000-4000-8000-000000000000",
+            "TableId": f"00000000-0000-4000-8000-{zlib.crc32(table.name.encode()):012d}",
             "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
             "DeletionProtectionEnabled": False,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import MsgspecError
@@ -27,7 +28,7 @@ class Cure(Enum):
 
 
 # What an answer raises that does not match its checksum, is no UTF-8 any more, or no JSON.
-_DAMAGED = (ChecksumError, UnicodeDecodeError, MsgspecError)
+_DAMAGED = (ChecksumError, UnicodeDecodeError, JSONDecodeError, MsgspecError)
 
 _THROTTLES = frozenset({
     "ProvisionedThroughputExceededException",

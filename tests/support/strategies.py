@@ -311,6 +311,13 @@ def mutate(item: Item, source: random.Random, keep: tuple[str, ...] = ()) -> tup
 
 def mutate_value(value: Value, source: random.Random) -> Value:
     """Return a value that is unequal in exactly one place, at any depth, in content or in type."""
+    changed = value
+    while changed == value:  # two changes within a map may cancel each other out
+        changed = _changed(value, source)
+    return changed
+
+
+def _changed(value: Value, source: random.Random) -> Value:
     ((kind, content),) = value.items()
     if kind == "NULL" or source.random() < 0.2:
         return _of_another_type(kind, content, source)
