@@ -74,14 +74,12 @@ def _wire_value(value: object, attribute: KeyAttribute) -> dict[str, str]:
     if isinstance(value, dict):
         text = value.get(kind) if list(value) == [kind] else None
         if not isinstance(text, str) or isinstance(text, _Number):
-            raise KeyFormatError(
-                f'Key attribute "{name}" must be {{"{kind}": "…"}}, not {_shortened(_as_typed(value))}.'
-            )
+            raise KeyFormatError(f'Key attribute "{name}" must be {{"{kind}": "…"}}, not {_spelled(value)}.')
     elif isinstance(value, str) and isinstance(value, _Number) == (kind == "N"):
         text = str(value)
     else:
         raise KeyFormatError(
-            f'Key attribute "{name}" must be {_TYPE_NAMES[kind]} ({kind}), not {_shortened(_as_typed(value))}.'
+            f'Key attribute "{name}" must be {_TYPE_NAMES[kind]} ({kind}), not {_spelled(value)}.'
         )
     _check_text(name, kind, text)
     return {kind: text}
@@ -108,6 +106,13 @@ def _check_text(name: str, kind: str, text: str) -> None:
             f'Key attribute "{name}" is not a number of at most 38 digits between ±1E-130 and '
             f"±9.99E+125: {_shortened(text)}"
         )
+
+
+def _spelled(value: object) -> str:
+    try:
+        return _shortened(_as_typed(value))
+    except RecursionError:  # newer interpreters parse deeper than Python code may recurse
+        return "something nested too deeply"
 
 
 def _as_typed(value: object) -> str:
