@@ -247,7 +247,14 @@ class Check:
         elif not telling.quiet:
             console = result_console(stdout_is_taken=telling.stdout_is_taken)
             writing = self._repairing.repair and not self._repairing.dry_run
-            show_summary(console, report, self._shown, self._comparison.ignore, repairing=writing)
+            show_summary(
+                console,
+                report,
+                self._shown,
+                self._comparison.ignore,
+                repairing=writing,
+                dry_run=self._repairing.dry_run,
+            )
         if telling.quiet and report.failed and report.complete:
             complain(f"{report.failed} of the discrepancies could not be repaired.")
 

@@ -72,6 +72,7 @@ def show_summary(
     ignored: Collection[str],
     *,
     repairing: bool,
+    dry_run: bool = False,
 ) -> None:
     """Print the summary of a run: the counts, some discrepancies, what it took, and what follows."""
     console.print()
@@ -88,7 +89,7 @@ def show_summary(
             console.print(f"  … and {more:,} more; --output FILE has all of them", style="dim")
         console.print()
     say(console, _effort(report), "dim")
-    say(console, _conclusion(report, repairing=repairing))
+    say(console, _conclusion(report, repairing=repairing, dry_run=dry_run))
 
 
 def _listed(report: Report) -> int:
@@ -177,7 +178,7 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
 
 
-def _conclusion(report: Report, *, repairing: bool) -> Text:
+def _conclusion(report: Report, *, repairing: bool, dry_run: bool = False) -> Text:
     if not report.complete:
         return Text("The run is incomplete: not everything was seen.", style="bold red")
     if report.strategy == "backfill":
@@ -185,6 +186,8 @@ def _conclusion(report: Report, *, repairing: bool) -> Text:
     if report.remaining:
         verb = "remains" if report.remaining == 1 else "remain"
         advice = "." if repairing else "; add --repair to bring the replica in line."
+        if dry_run:
+            advice = "; nothing was written, this was a dry run."
         words = f"The replica is not right: {plural(report.remaining, 'discrepancy')} {verb}{advice}"
         return Text(words, style="bold yellow")
     words = "every discrepancy was repaired and verified" if report.drift else "no discrepancies"
