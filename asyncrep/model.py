@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, get_args
 
 from asyncrep.errors import UsageError
 
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
 KeyType = Literal["S", "N", "B"]
+
+Side = Literal["primary", "replica"]
+"""Which of the two sources of a run."""
+
+Strategy = Literal["auto", "batch-get", "dual-scan"]
+"""How both sides are walked: see ``asyncrep.diff``. ``auto`` chooses."""
+
 WireValue = Mapping[str, Any]
 """One typed value as DynamoDB sends it, ``{"N": "1"}``."""
 
@@ -50,6 +57,48 @@ class KeySchema:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """How a table is billed, and how many capacity units per second it can serve.
+
+    Attributes:
+        billing: whether its units are provisioned by the hour or billed by the request.
+        provisioned_read_units: units per second; None on demand.
+        provisioned_write_units: units per second; None on demand.
+        on_demand_read_max: the configured maximum of units per second; None (or -1) when there is none.
+        on_demand_write_max: the same of writes.
+        warm_read_units: what it serves at once without growing (WarmThroughput); None when untold.
+        warm_write_units: the same of writes.
+        table_class: what its units are priced as.
+    """
+
+    billing: Literal["provisioned", "on-demand"] = "on-demand"
+    provisioned_read_units: int | None = None
+    provisioned_write_units: int | None = None
+    on_demand_read_max: int | None = None
+    on_demand_write_max: int | None = None
+    warm_read_units: int | None = None
+    warm_write_units: int | None = None
+    table_class: Literal["STANDARD", "STANDARD_INFREQUENT_ACCESS"] = "STANDARD"
+
+    @property
+    def read_units(self) -> int:
+        """Units per second that reads can use: provisioned, or a maximum, or warm, or a new table's 12,000.
+
+        The last is what AWS documents as the initial throughput of a new on-demand table.
+        """
+        if self.billing == "provisioned":
+            return self.provisioned_read_units or 12_000  # only emulators tell no figure
+        return max(self.on_demand_read_max or 0, 0) or self.warm_read_units or 12_000
+
+    @property
+    def write_units(self) -> int:
+        """Units per second that writes can use; like ``read_units``, 4,000 for a new on-demand table."""
+        if self.billing == "provisioned":
+            return self.provisioned_write_units or 4_000
+        return max(self.on_demand_write_max or 0, 0) or self.warm_write_units or 4_000
+
+
+@dataclass(frozen=True, slots=True)
 class TableSettings:
     """What DescribeTable and its companions say of a table.
 
@@ -59,6 +108,7 @@ class TableSettings:
         ttl_attribute: the attribute that holds an item's expiry, None when TTL is off.
         ttl_known: False when the credentials may not ask for it; nothing counts as expired then.
         replica_regions: Regions of the other members, when the table belongs to a global table.
+        capacity: how it is billed, and what it can serve.
     """
 
     name: str
@@ -72,6 +122,7 @@ class TableSettings:
     stream_view: str | None
     replica_regions: frozenset[str] = frozenset()
     ttl_known: bool = True
+    capacity: Capacity = Capacity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +155,15 @@ class Meter:
             does not say how much in its answer, so it is not in here.
         requests: calls answered, without those that were tried again.
         throttled: answers that said to slow down, or that left a part undone.
+        slowed_to: the units per second that throttling leaves at this moment, the lower of reads and
+            writes; None when it holds nothing back.
     """
 
     read_units: float = 0.0
     write_units: float = 0.0
     requests: int = 0
     throttled: int = 0
+    slowed_to: float | None = None
 
 
 class KeyedImage(NamedTuple):
@@ -120,10 +174,10 @@ class KeyedImage(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What one Scan call answered: at most 1 MB of items, possibly none."""
+    """What one Scan call answered: the images of at most 1 MB of items, possibly none."""
 
     segment: int
-    items: list[KeyedImage]
+    images: list[Raw]
 
 
 # ── Discrepancies ───────────────────────────────────────────────────────────────────────────────────
@@ -300,6 +354,9 @@ class Source(Protocol):
     def limited(self, limits: Limits) -> Self:
         """Return the same source for one run: with that run's limits and a meter at zero."""
 
+    def key(self, image: Raw | bytes) -> bytes:
+        """Return the canonical key of one of its images."""
+
     def pages(self, segment: Segment, *, keys_only: bool = False) -> AsyncIterator[Page]:
         """Yield every page of one segment; eventually consistent. Images are keys when ``keys_only``."""
 
@@ -337,15 +394,20 @@ class Limits:
         concurrency: how many requests besides the scans may be under way at once.
         read_units: capacity units per second and table that reads may use, None for no limit.
         write_units: capacity units per second and table that writes may use, None for no limit.
+        read_percent: what reads may use of each table's own capacity, in percent of its read units per
+            second. Of two limits the lower counts.
+        write_percent: the same of writes.
 
     Raises:
-        UsageError: a limit is zero or below.
+        UsageError: a limit is zero or below, or a share above 100 percent.
     """
 
     segments: int | None = None
     concurrency: int = 32
     read_units: float | None = None
     write_units: float | None = None
+    read_percent: float | None = None
+    write_percent: float | None = None
 
     def __post_init__(self) -> None:
         if self.segments is not None:
@@ -354,6 +416,24 @@ class Limits:
             value = getattr(self, name)
             if value is not None and not value > 0:  # also no NaN, which is not above anything
                 raise UsageError(f"{name.replace('_', ' ').capitalize()} must be above zero, not {value}.")
+        for name in ("read_percent", "write_percent"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share <= 100:
+                label = name.replace("_", " ").capitalize()
+                raise UsageError(f"{label} must be above 0 and at most 100, not {share}.")
+
+    def within(self, capacity: Capacity) -> Limits:
+        """Return the limits of one table: its shares in units per second, where they are the lower ones."""
+        return replace(
+            self,
+            read_units=_lower(self.read_units, self.read_percent, capacity.read_units),
+            write_units=_lower(self.write_units, self.write_percent, capacity.write_units),
+        )
+
+
+def _lower(units: float | None, percent: float | None, capacity: float) -> float | None:
+    given = (units, None if percent is None else capacity * percent / 100)
+    return min((limit for limit in given if limit is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,3 +458,14 @@ class Comparison:
             raise UsageError(f"Settle must be zero seconds or more, not {self.settle}.")
         if self.tries < 1:
             raise UsageError(f"Tries must be one or more, not {self.tries}.")
+
+
+def check_strategy(strategy: str) -> None:
+    """Refuse a strategy that there is not.
+
+    Raises:
+        UsageError: with the names there are.
+    """
+    names = get_args(Strategy)
+    if strategy not in names:
+        raise UsageError(f'There is no strategy "{strategy}"; it is one of {", ".join(names)}.')

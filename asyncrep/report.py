@@ -23,6 +23,8 @@ class Report:
         segment: the only segment that was looked at; None for all of them.
         present: items that a backfill left alone because the replica had one under the key.
         read_units, write_units: capacity units as the service counted them, both tables together.
+        slowed_to: the units per second that throttling leaves the slower table at this moment; None when
+            it holds nothing back. For progress only, as it says nothing of a run that has ended.
         complete: every segment was seen to its end.
     """
 
@@ -48,6 +50,7 @@ class Report:
     read_units: float = 0.0
     write_units: float = 0.0
     throttled: int = 0
+    slowed_to: float | None = None
     seconds: float = 0.0
     complete: bool = False
 
@@ -89,7 +92,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary that ``--json`` prints."""
-        names = [name for name in self.__slots__ if name != "complete"]
+        names = [name for name in self.__slots__ if name not in {"slowed_to", "complete"}]
         values = {name: getattr(self, name) for name in names}
         position = names.index("matched")
         summary = {name: values[name] for name in names[:position]}

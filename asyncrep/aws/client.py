@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
     from types_aiobotocore_dynamodb import DynamoDBClient
 
-    from asyncrep.aws.capacity import Budget
+    from asyncrep.aws.capacity import Budget, Direction
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.retry import RetryPolicy
-    from asyncrep.model import Meter
 
 T = TypeVar("T")
 
@@ -28,6 +27,7 @@ _METHODS = {
     "UpdateItem": "update_item",
     "DeleteItem": "delete_item",
 }
+_READS = frozenset({"Scan", "BatchGetItem", "GetItem"})
 _BY_REQUEST_ITEMS = frozenset({"BatchGetItem", "BatchWriteItem"})
 
 
@@ -51,11 +51,21 @@ class WireClient:
         self.clock = clock
         self._client = client
 
-    async def call(self, operation: str, body: bytes, decode: Callable[[bytes], T], budget: Budget) -> T:
+    async def call(
+        self, operation: str, body: bytes, decode: Callable[[bytes], T], budget: Budget, estimate: float
+    ) -> T:
         """Send ``body`` as it is and return what ``decode`` makes of the answer's body.
 
         The body was checked against its checksum before. An answer that cannot be decoded all the
         same, as from an endpoint that sends no checksums, is a damaged one and asked for again.
+
+        Args:
+            operation: as DynamoDB names it.
+            body: the request.
+            decode: reads the answer's body.
+            budget: what the call may use; the caller charges it with what the answer says.
+            estimate: the units to wait for before each try. A throttled one was a turn as well: were
+                it given back, all who are throttled would go on at once.
 
         Raises:
             ServiceError: the call failed for good; see ``asyncrep.errors`` for which one says what.
@@ -68,13 +78,15 @@ class WireClient:
         method = getattr(self._client, _METHODS[operation])
         # Scans are bounded by the number of segments; all of them are meant to be under way at once.
         slot = nullcontext() if operation == "Scan" else budget.slots
+        direction: Direction = "read" if operation in _READS else "write"
 
         async def attempt() -> T:
+            await budget.spend(direction, estimate)
             async with slot:
                 result = await method(**parameters)
             return decode(result[BODY])
 
-        return await self._retried(operation, attempt, budget.meter, self.retry)
+        return await self._retried(operation, attempt, budget, direction, self.retry)
 
     async def ask(
         self,
@@ -91,29 +103,36 @@ class WireClient:
             ServiceError: the call failed for good.
         """
         bound = getattr(self._client, method)
-        return await self._retried(operation, lambda: bound(**parameters), budget.meter, retry or self.retry)
+        return await self._retried(operation, lambda: bound(**parameters), budget, None, retry or self.retry)
 
     async def _retried(
-        self, operation: str, attempt: Callable[[], Awaitable[T]], meter: Meter, retry: RetryPolicy
+        self,
+        operation: str,
+        attempt: Callable[[], Awaitable[T]],
+        budget: Budget,
+        direction: Direction | None,
+        retry: RetryPolicy,
     ) -> T:
         """Run ``attempt`` until it succeeds, fails for good, or the retry policy gives up."""
-        began = self.clock.monotonic()
         failures = throttles = 0
+        waited = 0.0  # backing off only: how long its own pace keeps a call says nothing of the table
         while True:
             try:
                 result = await attempt()
             except Exception as error:  # noqa: BLE001 - raised again, or tried again
                 remedy = cure(error)
                 if remedy is Cure.SLOW_DOWN:
-                    meter.throttled += 1
+                    budget.throttled(direction)
                     throttles += 1
-                    hopeless = self.clock.monotonic() - began >= retry.patience
+                    hopeless = waited >= retry.patience
                 else:
                     failures += 1
                     hopeless = remedy is Cure.NONE or failures >= retry.attempts
                 if hopeless:
                     raise_translated(error, operation, self.label)
-                await self.clock.sleep(retry.delay(failures + throttles))
+                delay = retry.delay(failures + throttles)
+                await self.clock.sleep(delay)
+                waited += delay
             else:
-                meter.requests += 1
+                budget.answered()
                 return result

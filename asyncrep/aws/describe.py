@@ -13,7 +13,7 @@ from asyncrep.errors import (
     ThrottledError,
     UnreachableError,
 )
-from asyncrep.model import KeyAttribute, KeySchema, TableSettings
+from asyncrep.model import Capacity, KeyAttribute, KeySchema, TableSettings
 
 if TYPE_CHECKING:
     from asyncrep.aws.capacity import Budget
@@ -59,6 +59,7 @@ async def describe(client: WireClient, budget: Budget) -> TableSettings:
         ttl_known=ttl_known,
         stream_view=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
         replica_regions=frozenset(replica["RegionName"] for replica in table.get("Replicas") or []),
+        capacity=_capacity(table),
     )
 
 
@@ -98,6 +99,34 @@ def _key_schema(table: dict[str, Any]) -> KeySchema:
         return KeyAttribute(names[role], cast("KeyType", types[names[role]]))
 
     return KeySchema(attribute("HASH"), attribute("RANGE") if "RANGE" in names else None)
+
+
+def _capacity(table: dict[str, Any]) -> Capacity:
+    """Return billing and throughput; emulators leave members out, and on demand the provisioned are zero."""
+    provisioned = table.get("ProvisionedThroughput") or {}
+    maximum = table.get("OnDemandThroughput") or {}
+    warm = table.get("WarmThroughput") or {}
+    # A table that was never on demand has no BillingModeSummary.
+    mode = (table.get("BillingModeSummary") or {}).get("BillingMode")
+    is_provisioned = mode == "PROVISIONED" or (mode is None and _units(provisioned, "ReadCapacityUnits"))
+    if not is_provisioned:
+        provisioned = {}
+    rare = (table.get("TableClassSummary") or {}).get("TableClass") == "STANDARD_INFREQUENT_ACCESS"
+    return Capacity(
+        billing="provisioned" if is_provisioned else "on-demand",
+        provisioned_read_units=_units(provisioned, "ReadCapacityUnits"),
+        provisioned_write_units=_units(provisioned, "WriteCapacityUnits"),
+        on_demand_read_max=_units(maximum, "MaxReadRequestUnits"),
+        on_demand_write_max=_units(maximum, "MaxWriteRequestUnits"),
+        warm_read_units=_units(warm, "ReadUnitsPerSecond"),
+        warm_write_units=_units(warm, "WriteUnitsPerSecond"),
+        table_class="STANDARD_INFREQUENT_ACCESS" if rare else "STANDARD",
+    )
+
+
+def _units(figures: dict[str, Any], name: str) -> int | None:
+    """Return a figure in units per second; zero and -1 say that there is none."""
+    return value if (value := figures.get(name) or 0) > 0 else None
 
 
 async def _ttl_attribute(client: WireClient, budget: Budget) -> tuple[bool, str | None]:

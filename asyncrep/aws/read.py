@@ -13,7 +13,7 @@ from asyncrep.errors import ThrottledError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asyncrep.aws.capacity import Budget
+    from asyncrep.aws.capacity import Budget, Direction
     from asyncrep.aws.client import WireClient
     from asyncrep.items.keys import KeyReader
     from asyncrep.model import KeySchema
@@ -74,7 +74,7 @@ class BatchReader:
         closing += b"}}}"
         found: dict[bytes, Raw] = {}
         pending = list(dict.fromkeys(keys))  # the service refuses a batch that names a key twice
-        stall = Stall(client, budget, "BatchGetItem")
+        stall = Stall(client, budget, "BatchGetItem", "read")
         while pending:
             batch, rest = pending[:BATCH_KEYS], pending[BATCH_KEYS:]
             answer = await self._ask(client, budget, opening + b",".join(batch) + closing, len(batch))
@@ -92,23 +92,26 @@ class BatchReader:
 
     async def _ask(self, client: WireClient, budget: Budget, body: bytes, size: int) -> _Answer:
         estimate = self._per_key.units * size
-        await budget.spend("read", estimate)
-        answer = await client.call("BatchGetItem", body, _decode, budget)
+        answer = await client.call("BatchGetItem", body, _decode, budget, estimate)
         units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity or ())
-        budget.charge("read", units, estimate)
-        self._per_key.learn(units / size)
+        done = size - sum(len(request.Keys) for request in (answer.UnprocessedKeys or {}).values())
+        # What was left unprocessed used its turn, like a throttled call, and says nothing of the cost.
+        budget.charge("read", units, estimate * done / size)
+        if done:
+            self._per_key.learn(units / done)
         return answer
 
 
 class Stall:
     """Waits before asking again for what a batch left unprocessed, until nothing has moved for too long."""
 
-    def __init__(self, client: WireClient, budget: Budget, operation: str) -> None:
+    def __init__(self, client: WireClient, budget: Budget, operation: str, direction: Direction) -> None:
         self._client = client
         self._budget = budget
         self._operation = operation
-        self._moved_at = client.clock.monotonic()
+        self._direction = direction
         self._fruitless = 0
+        self._waited = 0.0  # without what the pace makes its callers wait
 
     async def wait(self, left: Sequence[bytes], *, progress: bool) -> None:
         """Back off.
@@ -121,16 +124,17 @@ class Stall:
             ThrottledError: nothing was processed for as long as the retry policy is patient.
         """
         client = self._client
-        now = client.clock.monotonic()
-        self._budget.meter.throttled += 1
+        self._budget.throttled(self._direction)
         self._fruitless += 1
         if progress:
-            self._moved_at, self._fruitless = now, 1
-        elif now - self._moved_at >= client.retry.patience:
+            self._fruitless, self._waited = 1, 0.0
+        elif self._waited >= client.retry.patience:
             named = ", ".join(key.decode(errors="replace") for key in left[:_NAMED])
             more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
             raise ThrottledError(
                 f"{self._operation} on {client.label}: {len(left)} keys stayed unprocessed for "
-                f"{now - self._moved_at:.0f} s: {named}{more}."
+                f"{self._waited:.0f} s: {named}{more}."
             )
-        await client.clock.sleep(client.retry.delay(self._fruitless))
+        delay = client.retry.delay(self._fruitless)
+        await client.clock.sleep(delay)
+        self._waited += delay

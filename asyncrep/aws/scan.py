@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
-from asyncrep.aws.capacity import Consumed
+from asyncrep.aws.capacity import Consumed, Estimator
 from asyncrep.model import Page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from asyncrep.aws.capacity import Budget, Estimator
+    from asyncrep.aws.capacity import Budget
     from asyncrep.aws.client import WireClient
     from asyncrep.aws.read import Projection
-    from asyncrep.items.keys import KeyReader
     from asyncrep.model import Segment
 
 
@@ -39,28 +38,71 @@ class _Answer(msgspec.Struct):
         return b"" if key in {b"", b"null"} else b',"ExclusiveStartKey":' + key
 
 
+# Eventually consistent reads take half a unit for each 4 KB. A page ends at 1 MB, an item at 400 KB.
+_PAGE_UNITS = 128.0
+_LARGEST_ITEM_UNITS = 50.0
+_REMEMBERED = 0.75
+
 _decode = msgspec.json.Decoder(_Answer).decode
 _encode = msgspec.json.Encoder().encode
 
 
+class PageSizes:
+    """Says how many items a page may hold under a low rate, and guesses what it takes.
+
+    Shared by all segments of a table, which all begin at once: until the first answer it fears the
+    worst. It learns from every answer: what whole pages took helps when the rate falls later.
+    """
+
+    def __init__(self) -> None:
+        self._whole_page = Estimator(_PAGE_UNITS)
+        self._units = self._items = 0.0  # of the last answers, older ones fading
+
+    def next(self, rate: float | None) -> tuple[int | None, float]:
+        """Return how the next page is asked for.
+
+        Args:
+            rate: the units per second in force, None for no limit.
+
+        Returns:
+            The most items it may hold, so that it takes about a second's worth of a low rate, and None
+            for a whole page; and the units it is expected to take.
+        """
+        if rate is None or rate >= _PAGE_UNITS:
+            return None, self._whole_page.units
+        if not self._items:
+            return max(int(rate / _LARGEST_ITEM_UNITS), 1), rate
+        if not self._units:  # an emulator that counts none
+            return None, self._whole_page.units
+        per_item = self._units / self._items
+        limit = max(int(rate / per_item), 1)
+        return limit, min(limit * per_item, _PAGE_UNITS)
+
+    def learn(self, limit: int | None, items: int, units: float) -> None:
+        """Take in what a page asked for with ``limit`` held and took."""
+        if limit is None:
+            self._whole_page.learn(units)
+        if items:
+            self._units = self._units * _REMEMBERED + units
+            self._items = self._items * _REMEMBERED + items
+
+
 async def scan_pages(
     client: WireClient,
-    keys: KeyReader,
     segment: Segment,
     budget: Budget,
-    estimator: Estimator,
+    sizes: PageSizes,
     projection: Projection | None = None,
 ) -> AsyncIterator[Page]:
-    """Yield every page of ``segment``, eventually consistent, with each item's canonical key.
+    """Yield every page of ``segment``, eventually consistent.
 
     Pages may be empty; only the absence of a LastEvaluatedKey ends a segment.
 
     Args:
         client: the table's.
-        keys: reads the keys of the table's items.
         segment: which slice to scan.
         budget: what the scan may use.
-        estimator: guesses what a page takes; shared by all segments.
+        sizes: says how large pages may be and what they take; shared by all segments.
         projection: what to ask for, whole items without one.
 
     Raises:
@@ -73,12 +115,12 @@ async def scan_pages(
         opening += b"," + projection.members
     start = b""
     while True:
-        estimate = estimator.units
-        await budget.spend("read", estimate)
-        answer = await client.call("Scan", opening + start + b"}", _decode, budget)
+        limit, estimate = sizes.next(budget.rate("read"))
+        ending = b"}" if limit is None else b',"Limit":%d}' % limit
+        answer = await client.call("Scan", opening + start + ending, _decode, budget, estimate)
         budget.charge("read", answer.units, estimate)
-        estimator.learn(answer.units)
-        yield Page(segment.index, keys.keyed(answer.Items))
+        sizes.learn(limit, len(answer.Items), answer.units)
+        yield Page(segment.index, answer.Items)
         start = answer.start
         if not start:
             return
@@ -91,7 +133,7 @@ async def holds_any_item(client: WireClient, budget: Budget) -> bool:
     )
     start = b""
     while True:
-        answer = await client.call("Scan", opening + start + b"}", _decode, budget)
+        answer = await client.call("Scan", opening + start + b"}", _decode, budget, 0.0)
         budget.charge("read", answer.units, 0.0)
         if answer.Items:
             return True

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from asyncrep.aws.capacity import Budget, Estimator
+from asyncrep.aws.capacity import Budget
 from asyncrep.aws.client import WireClient
 from asyncrep.aws.describe import describe, legacy_global_regions
 from asyncrep.aws.read import BatchReader, Projection
-from asyncrep.aws.scan import holds_any_item, scan_pages
+from asyncrep.aws.scan import PageSizes, holds_any_item, scan_pages
 from asyncrep.aws.session import open_client
 from asyncrep.aws.write import Writer
 from asyncrep.flow.clock import SystemClock
@@ -58,7 +58,7 @@ class Table:
         self.keys = KeyReader(settings.schema)
         self._client = client
         self._budget = Budget(limits or Limits(), client.clock)
-        self._page_units = Estimator(1.0)
+        self._page_sizes = PageSizes()
         self._projection = Projection(settings.schema)
         self._reader = BatchReader(self.keys)
         self._writer = Writer(self.keys)
@@ -80,7 +80,8 @@ class Table:
 
     def limited(self, limits: Limits) -> Table:
         """Return the same table for one run: with its own limits and a meter at zero."""
-        return Table(self._client, self.ref, self.region, self.settings, limits)
+        within = limits.within(self.settings.capacity)
+        return Table(self._client, self.ref, self.region, self.settings, within)
 
     def is_same_as(self, other: Source) -> bool:
         """Tell whether both are one and the same table under two names, so far as can be told."""
@@ -109,10 +110,14 @@ class Table:
         """Tell by strongly consistent reads whether the table holds no item at all."""
         return not await holds_any_item(self._client, self._budget)
 
+    def key(self, image: Raw | bytes) -> bytes:
+        """Return the canonical key of one of this table's images; see ``asyncrep.items.keys``."""
+        return self.keys.key(image)
+
     def pages(self, segment: Segment, *, keys_only: bool = False) -> AsyncIterator[Page]:
         """Yield every page of one segment, eventually consistent; see ``asyncrep.aws.scan``."""
         projection = self._projection if keys_only else None
-        return scan_pages(self._client, self.keys, segment, self._budget, self._page_units, projection)
+        return scan_pages(self._client, segment, self._budget, self._page_sizes, projection)
 
     async def get(
         self, keys: Sequence[bytes], *, consistent: bool, keys_only: bool = False

@@ -67,7 +67,7 @@ class Writer:
         """
         opening = b'{"ReturnConsumedCapacity":"TOTAL","RequestItems":{%b:[' % _encode(client.name)
         pending = {item.key: without_system_attributes(bytes(item.image)) for item in images}
-        stall = Stall(client, budget, "BatchWriteItem")
+        stall = Stall(client, budget, "BatchWriteItem", "write")
         while pending:
             batch = dict(list(pending.items())[:BATCH_ITEMS])
             requests = b",".join(b'{"PutRequest":{"Item":%b}}' % image for image in batch.values())
@@ -84,11 +84,13 @@ class Writer:
 
     async def _send(self, client: WireClient, budget: Budget, body: bytes, size: int) -> _BulkAnswer:
         estimate = self._per_item.units * size
-        await budget.spend("write", estimate)
-        answer = await client.call("BatchWriteItem", body, _decode_bulk, budget)
+        answer = await client.call("BatchWriteItem", body, _decode_bulk, budget, estimate)
         units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity or ())
-        budget.charge("write", units, estimate)
-        self._per_item.learn(units / size)
+        done = size - sum(map(len, (answer.UnprocessedItems or {}).values()))
+        # What was left unprocessed used its turn, like a throttled call, and says nothing of the cost.
+        budget.charge("write", units, estimate * done / size)
+        if done:
+            self._per_item.learn(units / done)
         return answer
 
     async def apply(self, client: WireClient, budget: Budget, mutation: Mutation) -> Outcome:
@@ -103,9 +105,8 @@ class Writer:
         made = expressions(mutation, self._keys.schema)
         operation, body = _request(client.name, mutation, made)
         estimate = self._per_item.units
-        await budget.spend("write", estimate)
         try:
-            answer = await client.call(operation, body, _decode_guarded, budget)
+            answer = await client.call(operation, body, _decode_guarded, budget, estimate)
         except ConditionFailedError:
             return Outcome(applied=False)
         units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0

@@ -85,15 +85,28 @@ class Bars:
                 pass
 
 
+class _Count:
+    """How far one pass is."""
+
+    def __init__(self, estimate: int | None) -> None:
+        self.estimate = estimate
+        self.items = 0
+
+    def told(self, name: PassName, *, ended: bool) -> str:
+        """Return ``primary: 1,200 of about 4,000 items``."""
+        total = f" of about {self.estimate:,}" if self.estimate and not ended else ""
+        return f"{name}: {self.items:,}{total} items"
+
+
 class Lines:
-    """A line every few seconds, and one at the end of each pass."""
+    """A line every few seconds, and one when all passes that are under way together have ended."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
         self._clock = clock
         self._report = Report("", "")
-        self._estimate: int | None = None
-        self._items = 0
+        self._counts: dict[PassName, _Count] = {}
+        self._open: set[PassName] = set()
         self._began = self._told = clock.monotonic()
         self._pace = _Pace(self._report)
 
@@ -102,40 +115,55 @@ class Lines:
         match event:
             case RunStarted(report):
                 self._report = report
-            case PassStarted(_, estimate):
-                self._items, self._estimate = 0, estimate
-                self._began = self._told = self._clock.monotonic()
-                self._pace = _Pace(self._report)
+            case PassStarted(name, estimate):
+                self._begin(name, estimate)
             case Advanced(name, items):
-                self._items += items
+                self._counts[name].items += items
                 if self._clock.monotonic() - self._told >= PLAIN_SECONDS:
-                    self._tell(name)
+                    self._tell()
             case PassEnded(name):
-                self._tell(name, "done")
+                self._open.discard(name)
+                if not self._open:
+                    self._tell()
             case Note(message):
                 self._say(f"Note: {message}")
             case _:
                 pass
 
-    def _tell(self, name: PassName, end: str = "") -> None:
+    def _begin(self, name: PassName, estimate: int | None) -> None:
+        if not self._open:
+            self._counts.clear()
+            self._began = self._told = self._clock.monotonic()
+            self._pace = _Pace(self._report)
+        self._counts[name] = _Count(estimate)
+        self._open.add(name)
+
+    def _tell(self) -> None:
         self._told = self._clock.monotonic()
         seconds = self._told - self._began
-        speed = self._items / seconds if seconds else 0.0
-        total = f" of about {self._estimate:,}" if self._estimate and not end else ""
-        parts = [
-            f"{name}: {self._items:,}{total} items",
-            f"{speed:,.0f} items/s",
-            f"{self._pace.units_per_second():,.0f} units/s",
-        ]
+        speed = sum(count.items for count in self._counts.values()) / seconds if seconds else 0.0
+        ended = not self._open
+        parts = [count.told(name, ended=ended) for name, count in self._counts.items()]
+        parts += [f"{speed:,.0f} items/s", f"{self._pace.units_per_second():,.0f} units/s"]
+        if self._report.slowed_to is not None and not ended:
+            parts.append(_slowed(self._report.slowed_to))
         parts.append(plural(self._report.drift, "discrepancy"))
-        if end:
-            parts.append(end)
-        elif self._estimate and speed:
-            parts.append(f"about {max(self._estimate - self._items, 0) / speed:,.0f} s left")
+        parts += ["done"] if ended else self._time_left(speed)
         self._say(", ".join(parts))
+
+    def _time_left(self, speed: float) -> list[str]:
+        estimates = [count.estimate for count in self._counts.values()]
+        if not speed or not all(estimates):
+            return []
+        left = sum(max((count.estimate or 0) - count.items, 0) for count in self._counts.values())
+        return [f"about {left / speed:,.0f} s left"]
 
     def _say(self, message: str) -> None:
         say(self._console, message)
+
+
+def _slowed(units_per_second: float) -> str:
+    return f"slowed to {units_per_second:,.0f} units/s"
 
 
 class _Pace:
@@ -161,9 +189,12 @@ class _Items(ProgressColumn):
 
 
 class _Speed(ProgressColumn):
-    """Items and units per second."""
+    """Items and units per second; instead of them what throttling leaves, as long as it does."""
 
     def render(self, task: Task) -> Text:
+        report: Report = task.fields["report"]
+        if report.slowed_to is not None and not task.finished:
+            return Text(_slowed(report.slowed_to), style="yellow", no_wrap=True)
         speed = task.completed / task.elapsed if task.elapsed else 0.0
         return Text(
             f"{speed:,.0f}/s {task.fields['pace'].units_per_second():,.0f} units/s",

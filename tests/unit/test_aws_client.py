@@ -37,7 +37,7 @@ async def table(endpoint, clock):
 
 
 async def scanned(table) -> int:
-    return sum([len(page.items) async for page in table.pages(Segment(0, 1))])
+    return sum([len(page.images) async for page in table.pages(Segment(0, 1))])
 
 
 async def test_throttles_are_waited_out_and_counted(endpoint, table, clock):

@@ -52,10 +52,10 @@ def image(stored) -> bytes:
 async def walk(table, total=1, *, keys_only=False):
     """Everything that pages yield, segment by segment."""
     return [
-        keyed
+        KeyedImage(table.key(image), image)
         for index in range(total)
         async for page in table.pages(Segment(index, total), keys_only=keys_only)
-        for keyed in page.items
+        for image in page.images
     ]
 
 
@@ -151,7 +151,7 @@ async def test_unprocessed_keys_are_asked_for_until_every_one_is_answered(endpoi
         found = await table.get([key(f"k{number:03}") for number in range(130)], consistent=True)
         assert table.meter.throttled == 5
     assert len(found) == 130
-    assert len(clock.slept) == 5
+    assert len(clock.slept) >= 5  # the backoff of each, and the pace slows down besides
     asked = [call.body["RequestItems"]["orders"]["Keys"] for call in endpoint.requests("BatchGetItem")]
     assert max(map(len, asked)) == 100
     assert all(

@@ -58,6 +58,21 @@ async def test_lines_tell_nothing_before_their_time_and_then_everything(report: 
     ]
 
 
+async def test_lines_tell_that_a_table_is_slowed_as_long_as_it_is(report: Report) -> None:
+    clock, target = VirtualClock(), console()
+    told = Lines(target, clock)
+    tell(told, RunStarted(report), PassStarted("primary", None))
+    for slowed_to in (None, 1_420.4, None):
+        report.slowed_to = slowed_to
+        await clock.sleep(PLAIN_SECONDS)
+        tell(told, Advanced("primary", 100))
+    report.slowed_to = 420.0
+    tell(told, PassEnded("primary"))
+    slowed = ["slowed to 1,420 units/s, 0 discrepancies" in line for line in lines(target)]
+    assert slowed == [False, True, False, False]
+    assert not any("slowed" in lines(target)[number] for number in (0, 2, 3))
+
+
 async def test_lines_come_every_few_seconds_only(report: Report) -> None:
     clock, target = VirtualClock(), console()
     told = Lines(target, clock)
@@ -168,6 +183,34 @@ async def test_a_bar_shows_estimate_speed_and_discrepancies(report: Report, widt
     assert re.search(r"primary +━{8,}.* 3,200/~4,000 800/s 930 units/s.* 34 found$", now)
     done = [line for line in screen_of(target).lines if line][-1]
     assert re.search(r"primary +━{8,} 3,200/3,200 800/s 930 units/s.* 34 found$", done)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_a_bar_of_a_large_table_shows_that_it_is_slowed_as_long_as_it_is(
+    report: Report, width: int
+) -> None:
+    target, clock = console(width, terminal=True), VirtualClock()
+    with progress(target, quiet=False) as told:
+        bars = running(told, clock)
+        tell(told, RunStarted(report), PassStarted("primary", 50_000_000))
+        await clock.sleep(1_000)
+        report.missing, report.read_units, report.seconds = 12_345, 12_345_678.0, 1_000.0
+        report.slowed_to = 12_420.0
+        tell(told, Advanced("primary", 12_345_678))
+        bars.refresh()
+        slowed = screen_of(target).lines[-1]
+        report.slowed_to = None
+        bars.refresh()
+        free = screen_of(target).lines[-1]
+        report.slowed_to = 420.0
+        tell(told, PassEnded("primary"))
+    done = [line for line in screen_of(target).lines if line][-1]
+    assert len(slowed) <= width
+    for words in ("━", "12,345,678/~50,000,000", "slowed to 12,420 units/s", "12,345 found"):
+        assert words in slowed
+    for line in (free, done):
+        assert "slowed" not in line
+        assert "12,346/s 12,346 units/s" in line
 
 
 def test_an_ended_bar_is_full_whatever_the_estimate_was(report: Report) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from asyncrep.errors import UsageError
 from asyncrep.model import (
+    Capacity,
     Comparison,
     Different,
     Extraneous,
@@ -54,6 +55,32 @@ def test_a_limit_is_a_number(name: str):
     limit: dict[str, Any] = {name: math.nan}
     with pytest.raises(UsageError, match="above zero"):
         Limits(**limit)
+
+
+@pytest.mark.parametrize("name", ["read_percent", "write_percent"])
+@pytest.mark.parametrize("value", [0, -1, 100.1, math.inf, math.nan])
+def test_a_share_is_above_0_and_at_most_100_percent(name: str, value: Any):
+    with pytest.raises(UsageError, match=r" percent must be above 0 and at most 100, not ") as caught:
+        Limits(**{name: value})
+    assert str(caught.value).startswith(name.replace("_", " ").capitalize())
+
+
+@pytest.mark.parametrize(
+    ("limits", "read", "write"),
+    [
+        (Limits(), None, None),
+        (Limits(read_units=7), 7, None),
+        (Limits(read_percent=100), 200, None),
+        (Limits(read_percent=0.5, write_percent=50), 1, 25),
+        (Limits(read_percent=10, read_units=19), 19, None),
+        (Limits(read_percent=10, read_units=21), 20, None),
+    ],
+)
+def test_of_a_share_and_a_limit_the_lower_counts(limits: Limits, read: float | None, write: float | None):
+    capacity = Capacity(billing="provisioned", provisioned_read_units=200, provisioned_write_units=50)
+    resolved = limits.within(capacity)
+    assert (resolved.read_units, resolved.write_units) == (read, write)
+    assert resolved.within(capacity) == resolved
 
 
 def test_limits_that_are_fine():

@@ -84,6 +84,10 @@ def test_the_summary_has_the_contract_s_names_and_can_be_printed():
     assert (summary["compared"], summary["matched"], summary["missing"], summary["repaired"]) == (6, 5, 1, 1)
 
 
+def test_what_throttling_leaves_at_this_moment_is_no_figure_of_the_summary():
+    assert "slowed_to" not in Report("p", "r", slowed_to=420.0, throttled=3).as_dict()
+
+
 def test_a_report_is_incomplete_until_it_is_said_to_be_complete():
     report = Report("p", "r")
     assert report.as_dict()["complete"] is False
