@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asyncrep.cli import diff_tables, records, sandbox
+from asyncrep.cli import diff_tables, plan, records, sandbox
 from asyncrep.cli.options import paragraphs
 from asyncrep.version import __version__
 
@@ -42,6 +42,7 @@ app.command("sandbox", help=paragraphs(sandbox.SANDBOX_HELP), epilog=sandbox.SAN
 app.command("diff-tables", help=paragraphs(diff_tables.HELP), epilog=diff_tables.EPILOG)(
     diff_tables.diff_tables
 )
+app.command("plan", help=paragraphs(plan.HELP), epilog=plan.EPILOG)(plan.plan)
 app.command("diff-record", help=paragraphs(records.DIFF_HELP), epilog=records.DIFF_EPILOG)(
     records.diff_record
 )
