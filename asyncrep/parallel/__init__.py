@@ -1,0 +1,12 @@
+"""Spreads the segments of a run over processes: one Python process uses one core.
+
+Steps:
+    messages.py   what both kinds of process say to each other, over pipes
+    pool.py       the leading process: cuts segments into shares, hires workers, merges what they tell
+    worker.py     a working process: one event loop, one share at a time, told as it goes
+
+Glossary:
+    share         some segments of the run, given to one worker at a time. When the worker dies, the whole
+                  share is done again by another, which is told what the first had concluded already.
+    told          a record that a worker has concluded and the leading process has passed on.
+"""

@@ -1,0 +1,115 @@
+"""A run in several processes, seen from the leading one: ``run_in_processes``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncrep.diff.pipeline import whole_run
+from asyncrep.diff.run import Run, all_segments, check_comparable, sensible_segments
+from asyncrep.errors import UsageError
+from asyncrep.parallel.messages import Job
+from asyncrep.parallel.pool import Pool, split_limits
+from asyncrep.progress import Note
+from asyncrep.repair.deletions import Deletions
+from asyncrep.repair.rules import Rules, check_writable
+from asyncrep.repair.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncrep.aws.place import Place
+    from asyncrep.model import Comparison, Destination, Limits, Segment, Strategy
+    from asyncrep.parallel.messages import Task
+    from asyncrep.progress import Observer
+    from asyncrep.report import Report
+
+
+async def run_in_processes(
+    task: Task,
+    primary: Place,
+    replica: Place,
+    *,
+    processes: int,
+    limits: Limits,
+    comparison: Comparison,
+    strategy: Strategy = "auto",
+    rules: Rules | None = None,
+    segments: Sequence[Segment] | None = None,
+    observer: Observer | None = None,
+) -> Report:
+    """Run ``diff``, ``repair`` or ``backfill`` with the segments spread over worker processes.
+
+    Limits are split evenly among the workers. Deletions are this process's, when all workers are done.
+    When a worker dies, its segments are done again. Cancelling ends all workers; what a repair had
+    under way is concluded first.
+
+    Args:
+        task: what is done.
+        primary: what is right.
+        replica: what is checked or written.
+        processes: how many workers, one or more.
+        limits: how hard the whole run may push.
+        comparison: when two items count as the same.
+        strategy: how both sides are walked.
+        rules: what a repair may do.
+        segments: only these.
+        observer: is told how the run goes.
+
+    Raises:
+        UsageError: the two cannot be compared or written, or there is nothing to spread.
+        IncompleteRunError: the run ended early.
+    """
+    rules = rules or Rules()
+    check_processes(processes, segments)
+    async with primary.open() as ours, replica.open() as theirs:
+        check_comparable(ours, theirs)
+        notes = [] if task == "diff" else await check_writable(ours, theirs, force=rules.force)
+        run: Run[Destination] = Run.of(
+            ours,
+            theirs,
+            limits=limits,
+            comparison=comparison,
+            strategy=strategy,
+            segments=segments
+            or all_segments(limits.segments or processes * sensible_segments(ours.settings)),
+            observer=observer,
+        )
+        if task == "backfill":
+            run.report.strategy = "backfill"
+        run.start(notes)
+        async with whole_run(run):
+            with Spool() as spool:
+                in_bulk = task == "backfill" and await _is_empty(run)
+                job = Job(
+                    task,
+                    primary,
+                    replica,
+                    split_limits(limits, processes),
+                    comparison,
+                    strategy,
+                    rules,
+                    in_bulk,
+                )
+                await Pool(run, job, processes, spool).work()
+                if spool.length and rules.delete_extraneous:
+                    await Deletions(run, rules, spool).carry_out()
+        return run.report
+
+
+async def _is_empty(run: Run[Destination]) -> bool:
+    empty = await run.replica.is_empty()
+    if not empty:
+        run.observer.notice(Note("The replica is not empty: what it has already is left alone."))
+    return empty
+
+
+def check_processes(processes: int, segments: Sequence[Segment] | None) -> None:
+    """Refuse numbers of processes that make no sense.
+
+    Raises:
+        UsageError: with one sentence.
+    """
+    if processes < 1:
+        raise UsageError(f"The number of processes must be one or more, not {processes}.")
+    if processes > 1 and segments is not None and len(segments) == 1:
+        raise UsageError("One segment cannot be spread over several processes.")

@@ -1,0 +1,295 @@
+"""The leading process: hands shares of segments to workers and makes one run of what they tell."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from asyncrep import errors
+from asyncrep.diff.confirm import Candidate
+from asyncrep.errors import AsyncrepError
+from asyncrep.flow.tasks import side_by_side
+from asyncrep.model import Extraneous
+from asyncrep.parallel.messages import (
+    Aside,
+    Broken,
+    Counts,
+    Done,
+    Said,
+    Share,
+    Told,
+    decode_news,
+    framed,
+    next_frame,
+)
+from asyncrep.progress import Note, PassEnded, PassStarted
+from asyncrep.repair.spool import Spool
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator
+
+    from asyncrep.diff.run import Run
+    from asyncrep.model import Destination, Discrepancy, Limits, Segment
+    from asyncrep.parallel.messages import Job, News
+    from asyncrep.progress import PassName
+
+_SHARES_EACH = 2
+"""Shares for each worker: more even out what they have to do, and leave less to do again."""
+
+_ATTEMPTS = 3
+"""Workers that may die over one share before it is taken for the share's doing."""
+
+_FAREWELL_SECONDS = 10.0
+"""What a worker gets, when the run ends early, to conclude the writes it has under way."""
+
+_SUMS = ("scanned_primary", "scanned_replica", "matched", "settled", "present", "expired")
+
+
+def split_limits(limits: Limits, processes: int) -> Limits:
+    """Return what each of ``processes`` workers may use, so that all of them together keep the limits."""
+
+    def part(whole: float | None) -> float | None:
+        return None if whole is None else whole / processes
+
+    return replace(
+        limits,
+        concurrency=max(1, limits.concurrency // processes),
+        read_units=part(limits.read_units),
+        write_units=part(limits.write_units),
+        read_percent=part(limits.read_percent),
+        write_percent=part(limits.write_percent),
+    )
+
+
+@dataclass(slots=True)
+class _Assignment:
+    """A share on its way: what its worker has told so far.
+
+    Attributes:
+        told: the keys that were concluded, also by workers who died over it.
+        aside: what may be deleted when all is done; counts only once the share is done.
+        pairs_told: how many of them were not extraneous, so that another walk meets them as pairs again.
+        shown: items of each side that the progress has shown, which is more than ``counts`` after a death.
+    """
+
+    segments: list[Segment]
+    told: Spool = field(default_factory=Spool)
+    aside: Spool = field(default_factory=Spool)
+    pairs_told: int = 0
+    deaths: int = 0
+    counts: Counts = field(default_factory=Counts)
+    shown: dict[PassName, int] = field(default_factory=dict)
+
+
+class Pool:
+    """The workers of one run and the shares they do.
+
+    Args:
+        run: the leading process's run; its report gets what the workers tell.
+        job: what every worker is to know.
+        processes: how many workers there are.
+        spool: gets the records that may be deleted when all is done.
+    """
+
+    def __init__(self, run: Run[Destination], job: Job, processes: int, spool: Spool) -> None:
+        self._run = run
+        self._job = job
+        self._spool = spool
+        self._processes = min(processes, len(run.segments))
+        self._waiting: deque[_Assignment] = deque()
+        self._slowed: dict[int, float] = {}
+        self._notes: set[str] = set()
+        self._passes: tuple[PassName, ...] = (
+            ("backfill",) if job.task == "backfill" else ("primary", "replica")
+        )
+
+    async def work(self) -> None:
+        """Have all segments done.
+
+        Raises:
+            AsyncrepError: a share could not be done; all workers have ended.
+        """
+        run = self._run
+        for name in self._passes:
+            settings = run.replica.settings if name == "replica" else run.primary.settings
+            run.observer.notice(PassStarted(name, run.estimate(settings)))
+        # Neighbouring segments are likely to lie in one partition: every share gets some of everywhere.
+        number = min(self._processes * _SHARES_EACH, len(run.segments))
+        self._waiting.extend(_Assignment(run.segments[start::number]) for start in range(number))
+        await side_by_side(self._employ() for _ in range(self._processes))
+        for name in self._passes:
+            run.observer.notice(PassEnded(name))
+
+    async def _employ(self) -> None:
+        """Keep one worker busy while shares are waiting; hire another if it dies."""
+        while self._waiting:
+            async with self._hired() as worker:
+                while self._waiting:
+                    share = self._waiting.popleft()
+                    if not await self._have_done(worker, share):
+                        break
+
+    @asynccontextmanager
+    async def _hired(self) -> AsyncIterator[Process]:
+        """Start a worker; see it off in the end, kindly if possible."""
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "asyncrep.parallel.worker",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            _send(worker, framed(self._job))
+            yield worker
+            assert worker.stdin is not None
+            worker.stdin.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL_SECONDS):
+                    await worker.wait()
+        finally:
+            if worker.returncode is None:
+                with suppress(ProcessLookupError):
+                    worker.kill()
+                await worker.wait()
+
+    async def _have_done(self, worker: Process, share: _Assignment) -> bool:
+        """Give a worker a share and follow it; False when it died and the share waits again."""
+        _send(worker, framed(_order(share)))
+        try:
+            ended = await self._follow(worker, share)
+        except BaseException:
+            await self._call_off(worker, share)
+            raise
+        if ended:
+            self._finish(share)
+        else:
+            await worker.wait()
+            self._take_back(worker, share)
+        return ended
+
+    async def _follow(self, worker: Process, share: _Assignment) -> bool:
+        """Take what a worker tells until its share is done; False when it is gone before."""
+        assert worker.stdout is not None
+        while (frame := await next_frame(worker.stdout)) is not None:
+            news = decode_news(frame)
+            if isinstance(news, Done):
+                return True
+            self._take(share, news)
+        return False
+
+    async def _call_off(self, worker: Process, share: _Assignment) -> None:
+        """End a worker early and take what it still concludes."""
+        with suppress(ProcessLookupError):
+            worker.terminate()
+        with suppress(TimeoutError, AsyncrepError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._follow(worker, share)
+
+    def _take(self, share: _Assignment, news: News) -> None:
+        """Make one message part of the run.
+
+        Raises:
+            AsyncrepError: it says that the share cannot be done.
+        """
+        match news:
+            case Counts():
+                self._count(share, news)
+            case Told():
+                self._conclude(share, news.discrepancy())
+            case Aside(records):
+                for key, segment, size in records:
+                    share.aside.add(Candidate(key, segment, size, "replica"))
+            case Said(message):
+                self._note(message)
+            case Broken(name, message):
+                raise getattr(errors, name, AsyncrepError)(message)
+            case Done():
+                pass
+
+    def _conclude(self, share: _Assignment, found: Discrepancy) -> None:
+        share.told.add(Candidate(found.key, found.segment, 0, "replica"))
+        share.pairs_told += not isinstance(found, Extraneous)
+        self._run.conclude(found)
+
+    def _note(self, message: str) -> None:
+        """Say once what every worker says."""
+        if message not in self._notes:
+            self._notes.add(message)
+            self._run.observer.notice(Note(message))
+
+    def _count(self, share: _Assignment, counts: Counts) -> None:
+        run, before = self._run, share.counts
+        share.counts = counts
+        for name in _SUMS:
+            _add(run.report, name, getattr(counts, name) - getattr(before, name))
+        for name in ("missing", "repaired"):
+            _add(run.report, name, counts.copied - before.copied)
+        for name in ("read_units", "write_units", "throttled"):
+            _add(run.elsewhere, name, getattr(counts, name) - getattr(before, name))
+        self._slowed[id(share)] = counts.slowed_to or 0.0
+        run.elsewhere.slowed_to = sum(self._slowed.values()) or None
+        if counts.strategy:
+            run.report.strategy = counts.strategy
+        self._show(share)
+
+    def _show(self, share: _Assignment) -> None:
+        """Move the progress on; what is done again after a death was shown before."""
+        for name in self._passes:
+            items = share.counts.scanned_replica if name == "replica" else share.counts.scanned_primary
+            before = share.shown.get(name, 0)
+            if items > before:
+                share.shown[name] = items
+                self._run.advance(name, items - before)
+
+    def _finish(self, share: _Assignment) -> None:
+        """Settle a share's account. A record concluded by a worker who died, and equal since, is no new pair."""
+        if share.deaths:
+            self._run.report.matched -= share.pairs_told - share.counts.again
+        self._slowed.pop(id(share), None)
+        for candidate in share.aside:
+            self._spool.add(candidate)
+        share.told.close()
+        share.aside.close()
+
+    def _take_back(self, worker: Process, share: _Assignment) -> None:
+        """Let a share wait again whose worker died; what it had counted but not told is forgotten.
+
+        Raises:
+            AsyncrepError: too many workers died over it.
+        """
+        share.deaths += 1
+        if share.deaths >= _ATTEMPTS:
+            raise AsyncrepError(
+                f"{_ATTEMPTS} worker processes died over the same segments, the last one with exit code {worker.returncode}."
+            )
+        self._run.observer.notice(
+            Note(f"A worker process died (exit code {worker.returncode}); its segments are done again.")
+        )
+        spent = share.counts
+        self._count(
+            share,
+            Counts(read_units=spent.read_units, write_units=spent.write_units, throttled=spent.throttled),
+        )
+        share.counts = Counts()
+        share.aside.close()
+        share.aside = Spool()
+        self._waiting.append(share)
+
+
+def _order(share: _Assignment) -> Share:
+    told = [candidate.key for candidate in share.told]
+    return Share([segment.index for segment in share.segments], share.segments[0].total, told)
+
+
+def _send(worker: Process, frame: bytes) -> None:
+    """Send an order; whether it arrives is seen by what the worker answers."""
+    assert worker.stdin is not None
+    with suppress(ConnectionError):
+        worker.stdin.write(frame)
+
+
+def _add(counts: object, name: str, amount: float) -> None:
+    setattr(counts, name, getattr(counts, name) + amount)
