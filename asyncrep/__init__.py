@@ -50,7 +50,8 @@ from asyncrep.model import (
 from asyncrep.progress import Advanced, Event, Found, Note, Observer, PassEnded, PassStarted, RunStarted
 from asyncrep.repair.backfill import backfill
 from asyncrep.repair.record import AttributePair, RecordDiff, diff_record, replicate_record
-from asyncrep.repair.runner import Rules, repair
+from asyncrep.repair.rules import Rules
+from asyncrep.repair.runner import repair
 from asyncrep.report import Report
 from asyncrep.version import __version__
 

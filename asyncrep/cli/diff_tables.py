@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -17,7 +18,7 @@ from asyncrep.cli.options import (
     RepairOptions,
     spread_options,
 )
-from asyncrep.cli.places import Place, find_pair
+from asyncrep.cli.places import find_pair
 from asyncrep.cli.runtime import Interrupted, complain, exit_code, exit_codes, run_async
 from asyncrep.errors import IncompleteRunError, UsageError
 from asyncrep.progress import Event, Found, RunStarted
@@ -25,8 +26,9 @@ from asyncrep.progress import Event, Found, RunStarted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from asyncrep.aws.place import Place
     from asyncrep.aws.table import Table
-    from asyncrep.model import Comparison, Discrepancy, Limits, Segment
+    from asyncrep.model import Comparison, Discrepancy, Limits, Segment, Strategy
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 
@@ -89,7 +91,7 @@ def diff_tables(
         check = Check(
             find_pair(primary, replica, places),
             pace.limits(),
-            pace.one_segment(),
+            Manner(pace.chosen_strategy(), pace.number_of_processes(), pace.one_segment()),
             comparing.comparison(),
             repairing,
         )
@@ -120,6 +122,21 @@ def check_combination(repairing: RepairOptions, telling: OutputOptions) -> None:
         raise UsageError("--backfill never deletes: --no-delete and --max-delete have no effect with it.")
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a run goes about it.
+
+    Attributes:
+        strategy: how both sides are walked.
+        processes: over how many processes the segments are spread.
+        segment: the only segment that is looked at, None for all.
+    """
+
+    strategy: Strategy = "auto"
+    processes: int = 1
+    segment: Segment | None = None
+
+
 class Check:
     """One run of ``diff-tables``, with what it is to do and what the user is to be told."""
 
@@ -127,13 +144,13 @@ class Check:
         self,
         places: tuple[Place, Place],
         limits: Limits,
-        segment: Segment | None,
+        manner: Manner,
         comparison: Comparison,
         repairing: RepairOptions,
     ) -> None:
         self._places = places
         self._limits = limits
-        self._segment = segment
+        self._manner = manner
         self._comparison = comparison
         self._repairing = repairing
         self._report: Report | None = None
@@ -174,6 +191,9 @@ class Check:
             run_async(self._check(_Listener(self, sinks, bars)))
 
     async def _check(self, observer: Observer) -> None:
+        if self._manner.processes > 1:
+            await self._spread(observer)
+            return
         ours, theirs = self._places
         async with ours.open() as primary, theirs.open() as replica:
             if self._repairing.backfill:
@@ -183,6 +203,22 @@ class Check:
             else:
                 await self._diff(primary, replica, observer)
 
+    async def _spread(self, observer: Observer) -> None:
+        from asyncrep.parallel.lead import run_in_processes  # noqa: PLC0415
+
+        repairing, segment = self._repairing, self._manner.segment
+        await run_in_processes(
+            "backfill" if repairing.backfill else "repair" if repairing.repair else "diff",
+            *self._places,
+            processes=self._manner.processes,
+            limits=self._limits,
+            comparison=self._comparison,
+            strategy=self._manner.strategy,
+            rules=repairing.rules(),
+            segments=[segment] if segment else None,
+            observer=observer,
+        )
+
     async def _diff(self, primary: Table, replica: Table, observer: Observer) -> None:
         from asyncrep.diff.pipeline import diff  # noqa: PLC0415
 
@@ -191,40 +227,38 @@ class Check:
             replica,
             limits=self._limits,
             comparison=self._comparison,
-            segment=self._segment,
+            strategy=self._manner.strategy,
+            segment=self._manner.segment,
             observer=observer,
         ) as found:
             async for _ in found:
                 pass  # the observer has been told
 
     async def _repair(self, primary: Table, replica: Table, observer: Observer) -> None:
-        from asyncrep.repair.runner import Rules, repair  # noqa: PLC0415
+        from asyncrep.repair.runner import repair  # noqa: PLC0415
 
         await repair(
             primary,
             replica,
             limits=self._limits,
             comparison=self._comparison,
-            rules=Rules(
-                delete_extraneous=not self._repairing.no_delete,
-                max_delete=self._repairing.max_delete,
-                dry_run=self._repairing.dry_run,
-                force=self._repairing.force_global_table,
-            ),
-            segment=self._segment,
+            strategy=self._manner.strategy,
+            rules=self._repairing.rules(),
+            segment=self._manner.segment,
             observer=observer,
         )
 
     async def _backfill(self, primary: Table, replica: Table, observer: Observer) -> None:
         from asyncrep.repair.backfill import backfill  # noqa: PLC0415
 
+        rules = self._repairing.rules()
         await backfill(
             primary,
             replica,
             limits=self._limits,
-            dry_run=self._repairing.dry_run or not self._repairing.repair,
-            force=self._repairing.force_global_table,
-            segment=self._segment,
+            dry_run=rules.dry_run,
+            force=rules.force,
+            segment=self._manner.segment,
             observer=observer,
         )
 

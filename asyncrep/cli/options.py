@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import os
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
 from asyncrep.errors import UsageError
-from asyncrep.model import Comparison, Limits, Segment
+from asyncrep.model import Comparison, Limits, Segment, check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from asyncrep.model import Strategy
+    from asyncrep.repair.rules import Rules
 
 _TABLES = "Tables"
 _PACE = "Pace"
@@ -120,6 +124,18 @@ class PaceOptions:
         int | None,
         typer.Option(metavar="K", help="Only segment K (from 0) of --segments N.", rich_help_panel=_PACE),
     ] = None
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|dual-scan|batch-get",
+            help="How both tables are walked. [dim]auto: what takes fewer units.[/dim]",
+            rich_help_panel=_PACE,
+        ),
+    ] = "auto"
+    processes: Annotated[
+        str,
+        typer.Option(metavar="N|auto", help="Spread the segments over N processes.", rich_help_panel=_PACE),
+    ] = "1"
     concurrency: Annotated[
         int,
         typer.Option(
@@ -136,14 +152,56 @@ class PaceOptions:
         float | None,
         typer.Option(metavar="UNITS", help="Write units per second, at most.", rich_help_panel=_PACE),
     ] = None
+    read_percent: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Read units, at most, in percent of what each table can do.",
+            rich_help_panel=_PACE,
+        ),
+    ] = None
+    write_percent: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", help="Write units, at most, in percent of what it can do.", rich_help_panel=_PACE
+        ),
+    ] = None
 
     def limits(self) -> Limits:
         """Return the limits.
 
         Raises:
-            UsageError: one of them is zero or below.
+            UsageError: one of them is zero or below, or a share above 100 percent.
         """
-        return Limits(self.segments, self.concurrency, self.read_units, self.write_units)
+        return Limits(
+            self.segments,
+            self.concurrency,
+            self.read_units,
+            self.write_units,
+            self.read_percent,
+            self.write_percent,
+        )
+
+    def number_of_processes(self) -> int:
+        """Return how many processes are to work; ``auto`` is one for each core.
+
+        Raises:
+            UsageError: it is neither ``auto`` nor a number above zero.
+        """
+        if self.processes == "auto":
+            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not self.processes.isdecimal() or not int(self.processes):
+            raise UsageError(f'Processes must be a number above zero or auto, not "{self.processes}".')
+        return int(self.processes)
+
+    def chosen_strategy(self) -> Strategy:
+        """Return the strategy.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        check_strategy(self.strategy)
+        return cast("Strategy", self.strategy)
 
     def one_segment(self) -> Segment | None:
         """Return the single segment that is meant, None for the whole table.
@@ -233,6 +291,17 @@ class RepairOptions:
             rich_help_panel=_REPAIRING,
         ),
     ] = False
+
+    def rules(self) -> Rules:
+        """Return what the run may write: nothing without --repair."""
+        from asyncrep.repair.rules import Rules  # noqa: PLC0415 - commands start without what they may not need
+
+        return Rules(
+            delete_extraneous=not self.no_delete,
+            max_delete=self.max_delete,
+            dry_run=self.dry_run or not self.repair,
+            force=self.force_global_table,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import tomllib
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncrep.aws.place import Place
 from asyncrep.errors import UsageError
 from asyncrep.location import TableRef
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
-    from asyncrep.aws.table import Table
     from asyncrep.cli.options import PlaceOptions
 
 CONFIG_FILE = "asyncrep.toml"
@@ -24,23 +22,6 @@ _SIDE_KEYS = frozenset({"endpoint", "profile", "role-arn"})
 _PAIR_KEYS = frozenset({"primary", "replica", "endpoint-url"}) | {
     f"{side}-{key}" for side in ("primary", "replica") for key in _SIDE_KEYS
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One table and how to reach it."""
-
-    ref: TableRef
-    profile: str | None = None
-    role_arn: str | None = None
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[Table]:
-        """Open the table; raises what ``open_table`` raises."""
-        from asyncrep.aws.table import open_table  # noqa: PLC0415 - commands start without the AWS libraries
-
-        async with open_table(self.ref, profile=self.profile, role_arn=self.role_arn) as table:
-            yield table
 
 
 def find_pair(

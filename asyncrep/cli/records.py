@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asyncrep.cli.options import CompareOptions, MessageOptions, PlaceOptions, spread_options
-from asyncrep.cli.places import Place, find_pair
+from asyncrep.cli.places import find_pair
 from asyncrep.cli.runtime import AGREE, DISCREPANCIES, FAILED, complain, exit_codes, run_async
 from asyncrep.errors import UsageError
 from asyncrep.model import Comparison, State
@@ -16,6 +16,7 @@ from asyncrep.model import Comparison, State
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from asyncrep.aws.place import Place
     from asyncrep.aws.table import Table
     from asyncrep.model import Discrepancy
     from asyncrep.repair.record import RecordDiff

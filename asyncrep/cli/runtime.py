@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import typer
 
 from asyncrep.errors import AsyncrepError, UsageError
+from asyncrep.flow.loop import fast_runner
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -30,10 +30,6 @@ USAGE = 2
 FAILED = 3
 INTERRUPTED = 130
 
-# A run allocates millions of short-lived objects without cycles; collecting them is the reference
-# counts' work, and the collector's default threshold has it look for cycles all the time.
-_COLLECT_AFTER = 50_000
-
 
 class Interrupted(Exception):
     """Ctrl-C or SIGTERM ended the command."""
@@ -45,9 +41,7 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
     Raises:
         Interrupted: a signal ended it; everything it had open is closed.
     """
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with fast_runner() as runner:
         return runner.run(_until_signalled(main))
 
 
@@ -73,14 +67,6 @@ async def _until_signalled(main: Coroutine[Any, Any, T]) -> T:
         if signalled:
             raise Interrupted from None
         raise
-
-
-def _loop_factory() -> Any:
-    if sys.platform == "win32":
-        return None
-    import uvloop  # noqa: PLC0415 - only where something is run
-
-    return uvloop.new_event_loop
 
 
 @contextmanager

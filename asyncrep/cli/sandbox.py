@@ -108,8 +108,8 @@ class Story:
         return FAILED
 
     def _run(self, seeded: Seeded, *options: str) -> int:
-        from asyncrep.cli.diff_tables import Check  # noqa: PLC0415
-        from asyncrep.cli.places import Place  # noqa: PLC0415
+        from asyncrep.aws.place import Place  # noqa: PLC0415
+        from asyncrep.cli.diff_tables import Check, Manner  # noqa: PLC0415
         from asyncrep.location import TableRef  # noqa: PLC0415
         from asyncrep.model import Comparison, Limits  # noqa: PLC0415
 
@@ -121,7 +121,7 @@ class Story:
         check = Check(
             (Place(ours), Place(theirs)),
             Limits(segments=SEGMENTS),
-            None,
+            Manner(),
             Comparison(),
             RepairOptions(repair="--repair" in options),
         )

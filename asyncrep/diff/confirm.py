@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asyncrep.diff.expiry import is_expired
 from asyncrep.items.equality import same_item
@@ -13,15 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncrep.diff.run import Run
-    from asyncrep.model import Discrepancy, Source
+    from asyncrep.model import Discrepancy, Side, Source
 
 
 class Candidate(NamedTuple):
-    """A record to be confirmed: its key, the segment it was met in, and about how many bytes it has."""
+    """A record to be confirmed: its key, the segment it was met in, and about how many bytes it has.
+
+    ``met_on`` says whose walk met it. The primary's tells missing and different, the replica's extraneous,
+    so that a pair that each of them meets is told once; a pair met on both at once is told whatever it is.
+    """
 
     key: bytes
     segment: int
     size: int
+    met_on: Side | Literal["both"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncrep.diff.batch_get import walk_primary, walk_replica
 from asyncrep.diff.confirm import Candidate, Verdict, confirm
+from asyncrep.diff.dual_scan import scan_both
 from asyncrep.diff.run import Run, check_comparable
 from asyncrep.errors import AsyncrepError, IncompleteRunError
 from asyncrep.flow import stages
@@ -15,14 +16,14 @@ from asyncrep.model import Extraneous
 from asyncrep.progress import PassEnded, PassStarted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from aiostream.core import Stream
 
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.memory import Reservation
-    from asyncrep.model import Comparison, Discrepancy, Limits, Segment, Source
-    from asyncrep.progress import Observer, PassName
+    from asyncrep.model import Comparison, Discrepancy, Limits, Segment, Side, Source, Strategy
+    from asyncrep.progress import Observer
     from asyncrep.report import Report
 
 _GROUP_KEYS = 100
@@ -32,8 +33,22 @@ _GROUPS_AT_ONCE = 64
 """Groups that may settle at the same time; ``Run.memory`` lets in fewer when items are large."""
 
 
-WALKS: tuple[PassName, ...] = ("primary", "replica")
-"""The walks of a full check, in order."""
+class Walk(NamedTuple):
+    """One pass over one side, or over both at once, and where its candidates come from."""
+
+    sides: tuple[Side, ...]
+    candidates: Callable[[Run[Any]], Stream[list[Candidate]]]
+
+
+_WALKS: dict[str, tuple[Walk, ...]] = {
+    "batch-get": (Walk(("primary",), walk_primary), Walk(("replica",), walk_replica)),
+    "dual-scan": (Walk(("primary", "replica"), scan_both),),
+}
+
+
+def walks(run: Run[Any]) -> tuple[Walk, ...]:
+    """Return the walks of a full check, in order, by the run's strategy."""
+    return _WALKS[run.strategy]
 
 
 class _Judged(NamedTuple):
@@ -68,6 +83,7 @@ async def diff(
     *,
     limits: Limits | None = None,
     comparison: Comparison | None = None,
+    strategy: Strategy = "auto",
     segment: Segment | None = None,
     observer: Observer | None = None,
     clock: Clock | None = None,
@@ -82,12 +98,13 @@ async def diff(
         replica: what is checked.
         limits: how hard the run may push.
         comparison: when two items count as the same.
+        strategy: how both sides are walked; by default what takes fewer units.
         segment: check only this segment, of both sides.
         observer: is told how the run goes.
         clock: where time comes from.
 
     Raises:
-        UsageError: the two cannot be compared.
+        UsageError: the two cannot be compared, or there is no such strategy.
         IncompleteRunError: while iterating, when a read failed for good; the cause is chained.
 
     Example:
@@ -102,23 +119,30 @@ async def diff(
         replica,
         limits=limits,
         comparison=comparison,
-        segment=segment,
+        strategy=strategy,
+        segments=[segment] if segment else None,
         observer=observer,
         clock=clock,
     )
     run.start()
-    async with aclosing(_each(run)) as found:
+    async with aclosing(_whole(run)) as found:
         yield Discrepancies(run.report, found)
 
 
-async def _each(run: Run[Any]) -> AsyncGenerator[Discrepancy, None]:
-    async with whole_run(run):
-        for name in WALKS:
-            async with aclosing(confirmed(run, name)) as batches:
-                async for batch in batches:
-                    for found in batch:
-                        run.conclude(found)
-                        yield found
+async def _whole(run: Run[Any]) -> AsyncGenerator[Discrepancy, None]:
+    async with whole_run(run), aclosing(concluded(run)) as found:
+        async for discrepancy in found:
+            yield discrepancy
+
+
+async def concluded(run: Run[Any]) -> AsyncGenerator[Discrepancy, None]:
+    """Take all walks of a run that writes nothing: conclude each discrepancy and yield it."""
+    for walk in walks(run):
+        async with aclosing(confirmed(run, walk)) as batches:
+            async for batch in batches:
+                for found in batch:
+                    run.conclude(found)
+                    yield found
 
 
 @asynccontextmanager
@@ -137,19 +161,17 @@ async def whole_run(run: Run[Any]) -> AsyncIterator[None]:
         run.tally()
 
 
-async def confirmed(run: Run[Any], name: PassName) -> AsyncGenerator[list[Discrepancy], None]:
-    """Walk one side, the ``primary`` or the ``replica``, and yield batches of confirmed discrepancies.
-
-    Only the primary's walk yields missing and different, only the replica's extraneous, so that no
-    pair is met twice.
-    """
-    source, walk = (run.primary, walk_primary(run)) if name == "primary" else (run.replica, walk_replica(run))
-    run.observer.notice(PassStarted(name, run.estimate(source.settings)))
-    async with _confirmations(run, walk).stream() as judged:
+async def confirmed(run: Run[Any], walk: Walk) -> AsyncGenerator[list[Discrepancy], None]:
+    """Take one walk and yield batches of confirmed discrepancies."""
+    for side in walk.sides:
+        settings = run.primary.settings if side == "primary" else run.replica.settings
+        run.observer.notice(PassStarted(side, run.estimate(settings)))
+    async with _confirmations(run, walk.candidates(run)).stream() as judged:
         async for verdicts, memory in judged:
-            yield _own(run, name, verdicts)
+            yield _own(run, verdicts)
             memory.release()
-    run.observer.notice(PassEnded(name))
+    for side in walk.sides:
+        run.observer.notice(PassEnded(side))
 
 
 def _confirmations(run: Run[Any], walk: Stream[list[Candidate]]) -> Stream[_Judged]:
@@ -168,12 +190,16 @@ def _confirmations(run: Run[Any], walk: Stream[list[Candidate]]) -> Stream[_Judg
     return stages.mapped(stages.gathered(walk, gathering, run.clock), judge, _GROUPS_AT_ONCE)
 
 
-def _own(run: Run[Any], name: PassName, verdicts: Sequence[Verdict]) -> list[Discrepancy]:
-    """Return the discrepancies that this walk is the one to tell; count what has settled.
+def _own(run: Run[Any], verdicts: Sequence[Verdict]) -> list[Discrepancy]:
+    """Return the discrepancies that are told by the side that met them; count what has settled.
 
-    What both sides have, or neither has any more, is the primary's walk to count: it has met it.
+    What both sides have, or neither has any more, is the primary's to count: its walk has met it.
     """
-    found = [verdict.discrepancy for verdict in verdicts if verdict.discrepancy is not None]
-    if name == "primary":
-        run.report.settled += len(verdicts) - len(found)
-    return [record for record in found if isinstance(record, Extraneous) == (name == "replica")]
+    owned = []
+    for verdict in verdicts:
+        found, met_on = verdict.discrepancy, verdict.candidate.met_on
+        if found is None:
+            run.report.settled += met_on != "replica"
+        elif met_on == "both" or isinstance(found, Extraneous) == (met_on == "replica"):
+            owned.append(found)
+    return owned

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from asyncrep.errors import UsageError
 from asyncrep.flow.clock import Clock, SystemClock
 from asyncrep.flow.memory import Ledger
-from asyncrep.model import Comparison, Limits, Segment, Source, TableSettings
+from asyncrep.model import Comparison, Limits, Meter, Segment, Source, Strategy, TableSettings, check_strategy
 from asyncrep.progress import Advanced, Found, Note, Observer, PassName, RunStarted, Silent
 from asyncrep.report import Report
 
@@ -32,6 +32,7 @@ class Run(Generic[R]):
 
     Attributes:
         segments: the slices this run scans; all of a table's or a single one.
+        elsewhere: what other processes consumed for this run.
         memory: bounds the images of records that are being confirmed or wait for who is told of them.
     """
 
@@ -39,11 +40,13 @@ class Run(Generic[R]):
     replica: R
     limits: Limits
     comparison: Comparison
+    strategy: str
     segments: list[Segment]
     report: Report
     observer: Observer
     clock: Clock
     memory: Ledger
+    elsewhere: Meter = field(default_factory=Meter)
     _started: float = field(default=0.0)
 
     @classmethod
@@ -54,26 +57,44 @@ class Run(Generic[R]):
         *,
         limits: Limits | None = None,
         comparison: Comparison | None = None,
-        segment: Segment | None = None,
+        strategy: Strategy = "auto",
+        segments: Sequence[Segment] | None = None,
         observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> Run[R]:
-        """Set up a run with a report at zero."""
+        """Set up a run with a report at zero.
+
+        Args:
+            primary: what is right.
+            replica: what is checked or written.
+            limits: how hard the run may push.
+            comparison: when two items count as the same.
+            strategy: how both sides are walked.
+            segments: only these, all of one total; without them the whole tables.
+            observer: is told how the run goes.
+            clock: where time comes from.
+
+        Raises:
+            UsageError: there is no such strategy.
+        """
+        check_strategy(strategy)
+        chosen = "dual-scan" if strategy == "auto" else strategy
         limits = limits or Limits()
         clock = clock or SystemClock()
-        total = limits.segments or sensible_segments(primary.settings)
-        segments = [segment] if segment else [Segment(index, total) for index in range(total)]
+        chosen_segments = segments or all_segments(limits.segments or sensible_segments(primary.settings))
         return cls(
             primary=primary.limited(limits),
             replica=replica.limited(limits),
             limits=limits,
             comparison=comparison or Comparison(),
-            segments=segments,
+            strategy=chosen,
+            segments=list(chosen_segments),
             report=Report(
                 primary=primary.label,
                 replica=replica.label,
-                segments=segments[0].total,
-                segment=segment.index if segment else None,
+                strategy=chosen,
+                segments=chosen_segments[0].total,
+                segment=segments[0].index if segments and len(segments) == 1 else None,
             ),
             observer=observer or Silent(),
             clock=clock,
@@ -104,11 +125,18 @@ class Run(Generic[R]):
 
     def tally(self) -> None:
         """Bring the units and the time in the report up to date."""
-        meters = (self.primary.meter, self.replica.meter)
+        meters = (self.primary.meter, self.replica.meter, self.elsewhere)
         self.report.read_units = sum(meter.read_units for meter in meters)
         self.report.write_units = sum(meter.write_units for meter in meters)
         self.report.throttled = sum(meter.throttled for meter in meters)
+        slowed = [meter.slowed_to for meter in meters if meter.slowed_to is not None]
+        self.report.slowed_to = min(slowed, default=None)
         self.report.seconds = self.clock.monotonic() - self._started
+
+
+def all_segments(total: int) -> list[Segment]:
+    """Return every segment of a table cut into ``total``."""
+    return [Segment(index, total) for index in range(total)]
 
 
 def sensible_segments(settings: TableSettings) -> int:

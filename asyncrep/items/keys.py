@@ -13,10 +13,11 @@ from msgspec import Raw
 from asyncrep.errors import KeyFormatError
 from asyncrep.items.numbers import canonical_number
 from asyncrep.items.typed_key import read_typed_key
-from asyncrep.model import KeyedImage, KeySchema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+
+    from asyncrep.model import KeySchema
 
 # Raw key values that are canonical already, by far the most: nothing is decoded for them.
 _ALREADY_CANONICAL: dict[str, Callable[[Any], object]] = {
@@ -41,10 +42,11 @@ class KeyReader:
 
     def __init__(self, schema: KeySchema) -> None:
         self.schema = schema
-        self._types = [attribute.type for attribute in schema.attributes]
+        self._types = tuple(attribute.type for attribute in schema.attributes)
+        self._canonical = tuple(_ALREADY_CANONICAL[kind] for kind in self._types)
         names = [attribute.name for attribute in schema.attributes]
-        openings = [_encode(name) + b":" for name in names]
-        self._openings = [b"{" + openings[0], *(b"," + opening for opening in openings[1:])]
+        members = b",".join(_encode(name).replace(b"%", b"%%") + b":%b" for name in names)
+        self._template = b"{" + members + b"}"
         self._raw_members = _member_picker(names)
 
     def key(self, image: bytes | Raw) -> bytes:
@@ -57,17 +59,10 @@ class KeyReader:
             members = self._raw_members(image)
         except (msgspec.MsgspecError, KeyError) as error:
             raise KeyFormatError(f"An item has not the key {self.schema}: {error}.") from error
-        pieces: list[bytes | Raw] = []
-        for opening, kind, raw in zip(self._openings, self._types, members, strict=True):
-            pieces.append(opening)
-            pieces.append(raw if _ALREADY_CANONICAL[kind](raw) else _canonical_attribute(raw, kind))
-        pieces.append(b"}")
-        return b"".join(pieces)
-
-    def keyed(self, images: Iterable[Raw]) -> list[KeyedImage]:
-        """Pair every image of a page with its canonical key."""
-        key = self.key
-        return [KeyedImage(key(image), image) for image in images]
+        for canonical, raw in zip(self._canonical, members, strict=True):
+            if not canonical(raw):
+                return self._template % tuple(map(_canonical_attribute, members, self._types))
+        return self._template % members
 
     def parse(self, text: str) -> bytes:
         """Read a key that a user typed as one JSON object, plain or in wire form.
@@ -102,7 +97,7 @@ def _canonical_base64(text: str) -> str:
         return text
 
 
-def _member_picker(names: list[str]) -> Callable[[bytes | Raw], Iterable[Raw]]:
+def _member_picker(names: list[str]) -> Callable[[bytes | Raw], tuple[Raw, ...]]:
     """Make the function that picks the raw values of ``names`` out of an image and decodes nothing else."""
     fields = [f"field{position}" for position in range(len(names))]
     try:
@@ -115,8 +110,9 @@ def _member_picker(names: list[str]) -> Callable[[bytes | Raw], Iterable[Raw]]:
     except ValueError:  # a name with quotes, backslashes or control characters cannot be renamed to
         return lambda image: _chosen(_decode_raw_members(image), names)
     decode = msgspec.json.Decoder(struct).decode
-    return lambda image: msgspec.structs.astuple(decode(image))
+    astuple = msgspec.structs.astuple
+    return lambda image: astuple(decode(image))
 
 
-def _chosen(members: dict[str, Raw], names: list[str]) -> list[Raw]:
-    return [members[name] for name in names]
+def _chosen(members: dict[str, Raw], names: list[str]) -> tuple[Raw, ...]:
+    return tuple(members[name] for name in names)

@@ -12,15 +12,15 @@ from asyncrep.diff.run import Run, check_comparable
 from asyncrep.errors import RejectedError
 from asyncrep.flow import stages
 from asyncrep.flow.tasks import side_by_side
-from asyncrep.model import ItemAbsent, Missing, Put, State
+from asyncrep.model import ItemAbsent, KeyedImage, Missing, Put, State
 from asyncrep.progress import Note, PassEnded, PassStarted
-from asyncrep.repair.runner import check_writable
+from asyncrep.repair.rules import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncrep.flow.clock import Clock
-    from asyncrep.model import Destination, KeyedImage, Limits, Page, Segment, Source
+    from asyncrep.model import Destination, Limits, Page, Segment, Source
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 
@@ -66,23 +66,35 @@ async def backfill(
     """
     check_comparable(primary, replica)
     notes = await check_writable(primary, replica, force=force)
-    run = Run.of(primary, replica, limits=limits, segment=segment, observer=observer, clock=clock)
+    run = Run.of(
+        primary,
+        replica,
+        limits=limits,
+        segments=[segment] if segment else None,
+        observer=observer,
+        clock=clock,
+    )
     run.report.strategy = "backfill"
     run.start(notes)
     async with whole_run(run):
         empty = await run.replica.is_empty()
         if not empty:
             run.observer.notice(Note("The replica is not empty: what it has already is left alone."))
-        filling = _Filling(run, in_bulk=empty, dry_run=dry_run)
-        pages = stages.merged(run.segments, run.primary.pages, MOST_OPEN_SEGMENTS)
-        run.observer.notice(PassStarted("backfill", run.estimate(run.primary.settings)))
-        batches = stages.split(pages, cut_into(_BATCH))
-        async with stages.mapped(batches, filling.fill, run.limits.concurrency).stream() as filled:
-            async for items in filled:
-                run.report.scanned_primary += items
-                run.advance("backfill", items)
-        run.observer.notice(PassEnded("backfill"))
+        await fill(run, in_bulk=empty, dry_run=dry_run)
     return run.report
+
+
+async def fill(run: Run[Destination], *, in_bulk: bool, dry_run: bool) -> None:
+    """Copy the items of a run's segments; ``in_bulk`` where a strong read found the replica empty."""
+    filling = _Filling(run, in_bulk=in_bulk, dry_run=dry_run)
+    pages = stages.merged(run.segments, run.primary.pages, MOST_OPEN_SEGMENTS)
+    run.observer.notice(PassStarted("backfill", run.estimate(run.primary.settings)))
+    batches = stages.split(pages, cut_into(_BATCH))
+    async with stages.mapped(batches, filling.fill, run.limits.concurrency).stream() as filled:
+        async for items in filled:
+            run.report.scanned_primary += items
+            run.advance("backfill", items)
+    run.observer.notice(PassEnded("backfill"))
 
 
 class _Filling:
@@ -97,14 +109,18 @@ class _Filling:
     async def fill(self, batch: Page) -> int:
         """Write what is to be written of a batch; return how many items it had."""
         now = self._run.clock.now()
-        living = [item for item in batch.items if not is_expired(bytes(item.image), self._ttl_attribute, now)]
-        self._run.report.expired += len(batch.items) - len(living)
+        living = [
+            KeyedImage(self._run.primary.key(image), image)
+            for image in batch.images
+            if not is_expired(bytes(image), self._ttl_attribute, now)
+        ]
+        self._run.report.expired += len(batch.images) - len(living)
         if living and not self._dry_run:
             if self._in_bulk:
                 await self._put_in_bulk(batch.segment, living)
             else:
                 await self._put_if_absent(batch.segment, living)
-        return len(batch.items)
+        return len(batch.images)
 
     async def _put_in_bulk(self, segment: int, items: Sequence[KeyedImage]) -> None:
         try:

@@ -102,7 +102,7 @@ class _Mending:
 
     async def look_again(self, keys: Sequence[bytes], *, deleting: bool) -> list[Discrepancy]:
         """Confirm records again; conclude what is decided and return what needs another round."""
-        candidates = [Candidate(key, self._open[key].segment, 0) for key in keys]
+        candidates = [Candidate(key, self._open[key].segment, 0, "primary") for key in keys]
         pending = []
         for verdict in await confirm(self._run, candidates):
             found = self._undecided(verdict, deleting=deleting)

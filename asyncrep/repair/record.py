@@ -11,7 +11,7 @@ from asyncrep.items.equality import Wire, decode_image, is_compared, same_value
 from asyncrep.model import State
 from asyncrep.progress import Found
 from asyncrep.repair.mend import mend
-from asyncrep.repair.runner import check_writable
+from asyncrep.repair.rules import check_writable
 
 if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
@@ -77,7 +77,7 @@ async def diff_record(
     """
     check_comparable(primary, replica)
     run = Run.of(primary, replica, comparison=comparison, clock=clock)
-    [verdict] = await confirm(run, [Candidate(key, 0, 0)])
+    [verdict] = await confirm(run, [Candidate(key, 0, 0, "primary")])
     return RecordDiff(key, verdict.discrepancy, _pairs(run, verdict.primary, verdict.replica))
 
 
@@ -105,7 +105,7 @@ async def replicate_record(
     await check_writable(primary, replica, force=force)
     ended = _Last()
     run = Run.of(primary, replica, comparison=comparison, observer=ended, clock=clock)
-    [verdict] = await confirm(run, [Candidate(key, 0, 0)])
+    [verdict] = await confirm(run, [Candidate(key, 0, 0, "primary")])
     found = verdict.discrepancy
     if found is None or found.state is not State.FOUND:
         return found

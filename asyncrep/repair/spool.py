@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import TYPE_CHECKING, Self
 
@@ -10,7 +11,7 @@ import msgspec
 from asyncrep.diff.confirm import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from types import TracebackType
 
 _IN_MEMORY = 4 * 1024 * 1024
@@ -20,7 +21,7 @@ _decode = msgspec.json.Decoder(tuple[str, int, int]).decode
 
 
 class Spool:
-    """A list of candidates that goes to a temporary file when it grows; gone when it is closed.
+    """A list of the replica's candidates that goes to a temporary file when it grows; gone when it is closed.
 
     The file is nameless and, as ``tempfile`` makes it, readable by its owner only.
     """
@@ -35,27 +36,39 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget everything."""
         self._file.close()
 
     def add(self, candidate: Candidate) -> None:
         """Append one candidate."""
-        key, segment, size = candidate
+        key, segment, size, _ = candidate
+        self._file.seek(0, os.SEEK_END)
         self._file.write(_encode((key.decode(), segment, size)) + b"\n")
         self.length += 1
+
+    def among(self, keys: Collection[bytes]) -> set[bytes]:
+        """Return those of ``keys`` that were added."""
+        return {candidate.key for candidate in self if candidate.key in keys}
+
+    def __iter__(self) -> Iterator[Candidate]:
+        self._file.seek(0)
+        for line in self._file:
+            key, segment, size = _decode(line)
+            yield Candidate(key.encode(), segment, size, "replica")
 
     def groups(self, most: int, heaviest: int) -> Iterator[list[Candidate]]:
         """Yield everything added so far, in groups of at most ``most`` records or ``heaviest`` bytes.
 
         A record that was added twice comes once within a group.
         """
-        self._file.seek(0)
         group: dict[bytes, Candidate] = {}
         weight = 0
-        for line in self._file:
-            key, segment, size = _decode(line)
-            candidate = Candidate(key.encode(), segment, size)
+        for candidate in self:
             group[candidate.key] = candidate
-            weight += size
+            weight += candidate.size
             if len(group) >= most or weight >= heaviest:
                 yield list(group.values())
                 group, weight = {}, 0

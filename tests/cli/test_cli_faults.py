@@ -48,7 +48,7 @@ def test_an_incomplete_repair_deletes_nothing_and_says_so(cli: Cli, endpoint: Sc
 
 def test_a_permission_that_is_missing_is_named(cli: Cli, endpoint: ScriptedDynamo) -> None:
     operation = "BatchGetItem"
-    scene(endpoint, items(5), items(5))
+    scene(endpoint, items(5), items(4))
     refusal = f"User: arn:aws:iam::123456789012:user/ann is not authorized to perform: dynamodb:{operation}"
     endpoint.on(operation).error("AccessDeniedException", message=refusal).forever()
     ran = cli(*DIFF, "--quiet")
@@ -165,7 +165,7 @@ def test_a_signal_ends_the_run_soon_with_what_was_done(
 
 
 def test_an_interrupted_run_prints_the_one_json_object(cli: Cli, endpoint: ScriptedDynamo) -> None:
-    scene(endpoint, items(5), items(5))
+    scene(endpoint, items(5), items(4))
     endpoint.on("BatchGetItem").delay(60).forever()
     with cli.start(*DIFF, "--json", "--output", "d.jsonl") as process:
         wait_until(lambda: endpoint.count("BatchGetItem"))

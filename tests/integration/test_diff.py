@@ -12,8 +12,11 @@ import pytest
 
 from asyncrep import Comparison, Limits, Segment, UsageError, VirtualClock, diff
 from tests.support.engines import REGION, Engine
-from tests.support.scenario import Log, decoded, item, items, opened, wire
+from tests.support.scenario import Log, Scene, decoded, item, items, opened, wire
 from tests.support.values import equal
+
+pytestmark = pytest.mark.usefixtures("strategy")
+
 
 STILL = Comparison(settle=0)
 
@@ -45,7 +48,11 @@ async def compared(engine: Engine, primary, replica, **options):
     """The run of a diff of two tables by name."""
     clock = VirtualClock()
     names = (f"{REGION}/{primary}", f"{REGION}/{replica}")
-    given: dict[str, Any] = {"limits": Limits(segments=3), "comparison": STILL} | options
+    given: dict[str, Any] = {
+        "limits": Limits(segments=3),
+        "comparison": STILL,
+        "strategy": Scene.default_strategy,
+    } | options
     async with opened(*names, engine.url, clock) as tables, diff(*tables, clock=clock, **given) as run:
         yield run
 

@@ -10,7 +10,10 @@ import pytest
 
 from asyncrep import Comparison, Rules, Segment, UsageError, VirtualClock, diff, repair
 from tests.support.engines import REGION, Engine
-from tests.support.scenario import LIMITS, Log, item, items, opened, same_items, wire
+from tests.support.scenario import LIMITS, Log, Scene, item, items, opened, same_items, wire
+
+pytestmark = pytest.mark.usefixtures("strategy")
+
 
 STILL = Comparison(settle=0)
 EVERYTHING = Rules(max_delete=1000)
@@ -20,7 +23,8 @@ async def repaired(engine: Engine, primary, replica, *, diff_after=True, **optio
     """The report of a repair and how much drift a diff finds afterwards."""
     clock = VirtualClock()
     names = (f"{REGION}/{primary}", f"{REGION}/{replica}")
-    given: dict[str, Any] = {"limits": LIMITS, "comparison": STILL, "rules": EVERYTHING} | options
+    given: dict[str, Any] = {"limits": LIMITS, "comparison": STILL, "rules": EVERYTHING}
+    given |= {"strategy": Scene.default_strategy} | options
     async with opened(*names, engine.url, clock) as tables:
         report = await repair(*tables, clock=clock, **given)
         if diff_after:

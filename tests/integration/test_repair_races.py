@@ -23,6 +23,9 @@ from asyncrep import (
 from tests.support.scenario import LIMITS, NAME, PRIMARY, REPLICA, item, items, key, opened, scene
 from tests.support.values import Item, equal
 
+pytestmark = pytest.mark.usefixtures("strategy")
+
+
 ALL = Rules(max_delete=1000)
 
 

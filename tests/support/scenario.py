@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import aioboto3
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from asyncrep import Event
+    from asyncrep.model import Strategy
     from tests.support.scripted import ScriptedDynamo
     from tests.support.tables import ScriptedTable
     from tests.support.values import Item, Value
@@ -44,6 +45,7 @@ NAME = "orders"
 WRITES = ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")
 LIMITS = Limits(segments=2)
 """Few requests for small tables."""
+STRATEGIES: tuple[Strategy, ...] = ("batch-get", "dual-scan")
 
 
 def wire(value: Any) -> Value:
@@ -150,6 +152,9 @@ class Scene:
     clock: VirtualClock = field(default_factory=VirtualClock)
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=4))
     log: Log = field(default_factory=Log)
+    strategy: Strategy = field(default_factory=lambda: Scene.default_strategy)
+
+    default_strategy: ClassVar[Strategy] = "auto"
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[tuple[Table, Table]]:
@@ -160,7 +165,7 @@ class Scene:
 
     async def diff(self, **options: Any) -> tuple[dict[bytes, Discrepancy], Report]:
         """A whole diff: what was found, by key, and the report."""
-        options = self._defaults() | options
+        options = self._defaults() | {"strategy": self.strategy} | options
         async with self.open() as tables, diff(*tables, **options) as run:
             found = [each async for each in run]
         assert len({each.key for each in found}) == len(found)
@@ -168,7 +173,7 @@ class Scene:
 
     async def repair(self, **options: Any) -> Report:
         """A whole repair; `log` holds what it told."""
-        options = self._defaults() | options
+        options = self._defaults() | {"strategy": self.strategy} | options
         async with self.open() as tables:
             return await repair(*tables, **options)
 

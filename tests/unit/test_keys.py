@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from asyncrep.errors import KeyFormatError
 from asyncrep.items.keys import KeyReader
-from asyncrep.model import KeyAttribute, KeyedImage, KeySchema
+from asyncrep.model import KeyAttribute, KeySchema
 from tests.support import strategies
 from tests.support.strategies import briefly, keyed_items, mutate, respell, schemas, seeds, thoroughly
 from tests.support.values import equal
@@ -160,14 +160,6 @@ def test_any_attribute_name_can_be_a_key(name):
 )
 def test_one_spelling_for_each_key(schema, image, key):
     assert KeyReader(schema).key(image) == key
-
-
-def test_a_page_is_paired_with_its_keys_in_order():
-    images = [Raw(b'{"id":{"S":"b"},"x":{"N":"1.0"}}'), Raw(b'{"id":{"S":"a"}}')]
-    assert KeyReader(STRING).keyed(images) == [
-        KeyedImage(b'{"id":{"S":"b"}}', images[0]),
-        KeyedImage(b'{"id":{"S":"a"}}', images[1]),
-    ]
 
 
 # ── Keys that users type ────────────────────────────────────────────────────────────────────────────

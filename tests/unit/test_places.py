@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asyncrep.aws.place import Place
 from asyncrep.cli.options import PlaceOptions
-from asyncrep.cli.places import Place, find_pair
+from asyncrep.cli.places import find_pair
 from asyncrep.errors import LocationError, UsageError
 from asyncrep.location import TableRef
 

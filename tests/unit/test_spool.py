@@ -13,11 +13,11 @@ from tests.support.strategies import keys as keys_of
 from tests.unit.test_keys import compact
 
 keys = schemas().flatmap(keys_of).map(compact)
-candidates = st.builds(Candidate, keys, st.integers(0, 999_999), st.integers(0, 400_000))
+candidates = st.builds(Candidate, keys, st.integers(0, 999_999), st.integers(0, 400_000), st.just("replica"))
 
 
 def numbered(position, size=1):
-    return Candidate(b'{"id":{"N":"%d"}}' % position, position % 16, size)
+    return Candidate(b'{"id":{"N":"%d"}}' % position, position % 16, size, "replica")
 
 
 def filled(added):
@@ -74,7 +74,7 @@ def test_groups_can_be_read_again_and_added_to_afterwards():
 def test_many_records_go_to_a_file_of_the_owner_s_and_come_back(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     key = b'{"id":{"S":"%s"}}' % (b"x" * 2_000)
-    added = [Candidate(key.replace(b"x", b"%04d" % position, 1), 0, 1) for position in range(3_000)]
+    added = [Candidate(key.replace(b"x", b"%04d" % position, 1), 0, 1, "replica") for position in range(3_000)]
     with filled(added) as spool:
         assert spool._file._rolled
         assert spool.length == 3_000
@@ -93,6 +93,6 @@ def test_it_is_gone_when_it_is_closed_even_after_an_error():
 
 @pytest.mark.parametrize("text", ['"', "\\", "\\n", "\u2028", "💥", "\\u0000", "é"])
 def test_keys_of_any_characters_stay_one_line_each(text):
-    candidate = Candidate(compact({"id": {"S": text}}), 3, 9)
+    candidate = Candidate(compact({"id": {"S": text}}), 3, 9, "replica")
     with filled([candidate, numbered(1)]) as spool:
         assert list(spool.groups(10, 100)) == [[candidate, numbered(1)]]
