@@ -31,7 +31,6 @@ from asyncrep.flow.retry import RetryPolicy
 from asyncrep.items.equality import same_item
 from asyncrep.location import TableRef
 from asyncrep.model import (
-    Comparison,
     Destination,
     Different,
     Discrepancy,
@@ -39,7 +38,6 @@ from asyncrep.model import (
     KeyAttribute,
     KeyedImage,
     KeySchema,
-    Limits,
     Missing,
     Page,
     Segment,
@@ -47,6 +45,7 @@ from asyncrep.model import (
     State,
     TableSettings,
 )
+from asyncrep.options import Comparison, Limits
 from asyncrep.progress import Advanced, Event, Found, Note, Observer, PassEnded, PassStarted, RunStarted
 from asyncrep.repair.backfill import backfill
 from asyncrep.repair.record import AttributePair, RecordDiff, diff_record, replicate_record

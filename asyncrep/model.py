@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from asyncrep.errors import UsageError
 
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from asyncrep.options import Limits
+
 KeyType = Literal["S", "N", "B"]
 
 Side = Literal["primary", "replica"]
 """Which of the two sources of a run."""
-
-Strategy = Literal["auto", "batch-get", "dual-scan"]
-"""How both sides are walked: see ``asyncrep.diff``. ``auto`` chooses."""
 
 WireValue = Mapping[str, Any]
 """One typed value as DynamoDB sends it, ``{"N": "1"}``."""
@@ -380,92 +379,3 @@ class Destination(Source, Protocol):
 
     async def put_all(self, images: Sequence[KeyedImage]) -> None:
         """Write whole items without precondition, in as few calls as can be."""
-
-
-# ── Limits and options ──────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How hard a run may push.
-
-    Attributes:
-        segments: how many slices a table is scanned in, all at once; None chooses by the table's size.
-        concurrency: how many requests besides the scans may be under way at once.
-        read_units: capacity units per second and table that reads may use, None for no limit.
-        write_units: capacity units per second and table that writes may use, None for no limit.
-        read_percent: what reads may use of each table's own capacity, in percent of its read units per
-            second. Of two limits the lower counts.
-        write_percent: the same of writes.
-
-    Raises:
-        UsageError: a limit is zero or below, or a share above 100 percent.
-    """
-
-    segments: int | None = None
-    concurrency: int = 32
-    read_units: float | None = None
-    write_units: float | None = None
-    read_percent: float | None = None
-    write_percent: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.segments is not None:
-            Segment(0, self.segments)
-        for name in ("concurrency", "read_units", "write_units"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:  # also no NaN, which is not above anything
-                raise UsageError(f"{name.replace('_', ' ').capitalize()} must be above zero, not {value}.")
-        for name in ("read_percent", "write_percent"):
-            share = getattr(self, name)
-            if share is not None and not 0 < share <= 100:
-                label = name.replace("_", " ").capitalize()
-                raise UsageError(f"{label} must be above 0 and at most 100, not {share}.")
-
-    def within(self, capacity: Capacity) -> Limits:
-        """Return the limits of one table: its shares in units per second, where they are the lower ones."""
-        return replace(
-            self,
-            read_units=_lower(self.read_units, self.read_percent, capacity.read_units),
-            write_units=_lower(self.write_units, self.write_percent, capacity.write_units),
-        )
-
-
-def _lower(units: float | None, percent: float | None, capacity: float) -> float | None:
-    given = (units, None if percent is None else capacity * percent / 100)
-    return min((limit for limit in given if limit is not None), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """When two items count as the same.
-
-    Attributes:
-        ignore: attributes that are not compared; ``aws:rep:*`` never are.
-        settle: seconds a replica is given to catch up before it is asked again.
-        tries: how often a record that is being written to is looked at before it is ``in_flight``.
-
-    Raises:
-        UsageError: ``settle`` is negative or ``tries`` is below one.
-    """
-
-    ignore: frozenset[str] = field(default_factory=frozenset)
-    settle: float = 1.0
-    tries: int = 3
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.settle < float("inf"):
-            raise UsageError(f"Settle must be zero seconds or more, not {self.settle}.")
-        if self.tries < 1:
-            raise UsageError(f"Tries must be one or more, not {self.tries}.")
-
-
-def check_strategy(strategy: str) -> None:
-    """Refuse a strategy that there is not.
-
-    Raises:
-        UsageError: with the names there are.
-    """
-    names = get_args(Strategy)
-    if strategy not in names:
-        raise UsageError(f'There is no strategy "{strategy}"; it is one of {", ".join(names)}.')

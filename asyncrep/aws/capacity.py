@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from asyncrep.flow.limiter import Pace
-from asyncrep.model import Limits, Meter
+from asyncrep.model import Meter
 
 if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
+    from asyncrep.options import Limits
 
 Direction = Literal["read", "write"]
 

@@ -17,7 +17,7 @@ from asyncrep.flow.clock import SystemClock
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.items.keys import KeyReader
 from asyncrep.location import TableRef
-from asyncrep.model import Limits
+from asyncrep.options import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

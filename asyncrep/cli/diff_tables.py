@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from asyncrep.aws.place import Place
     from asyncrep.aws.table import Table
-    from asyncrep.model import Comparison, Discrepancy, Limits, Segment, Strategy
+    from asyncrep.model import Discrepancy, Segment
+    from asyncrep.options import Comparison, Limits, Strategy
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 

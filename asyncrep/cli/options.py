@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 import typer
 
 from asyncrep.errors import UsageError
-from asyncrep.model import Comparison, Limits, Segment, check_strategy
+from asyncrep.model import Segment
+from asyncrep.options import Comparison, Limits, check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asyncrep.model import Strategy
+    from asyncrep.options import Strategy
     from asyncrep.repair.rules import Rules
 
 _TABLES = "Tables"

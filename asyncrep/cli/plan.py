@@ -14,7 +14,7 @@ from asyncrep.cli.options import PlaceOptions, spread_options
 from asyncrep.cli.places import find_pair
 from asyncrep.cli.runtime import exit_codes, run_async
 from asyncrep.errors import UsageError
-from asyncrep.model import Limits
+from asyncrep.options import Limits
 
 if TYPE_CHECKING:
     import random

@@ -11,7 +11,7 @@ from asyncrep.cli.options import CompareOptions, MessageOptions, PlaceOptions, s
 from asyncrep.cli.places import find_pair
 from asyncrep.cli.runtime import AGREE, DISCREPANCIES, FAILED, complain, exit_codes, run_async
 from asyncrep.errors import UsageError
-from asyncrep.model import Comparison, State
+from asyncrep.model import State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asyncrep.aws.place import Place
     from asyncrep.aws.table import Table
     from asyncrep.model import Discrepancy
+    from asyncrep.options import Comparison
     from asyncrep.repair.record import RecordDiff
 
 _KEY_FORMS = """

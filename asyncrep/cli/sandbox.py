@@ -111,7 +111,7 @@ class Story:
         from asyncrep.aws.place import Place  # noqa: PLC0415
         from asyncrep.cli.diff_tables import Check, Manner  # noqa: PLC0415
         from asyncrep.location import TableRef  # noqa: PLC0415
-        from asyncrep.model import Comparison, Limits  # noqa: PLC0415
+        from asyncrep.options import Comparison, Limits  # noqa: PLC0415
 
         self._command(seeded, *options)
         endpoint = self._aws.endpoint_url

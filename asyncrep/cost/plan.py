@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from asyncrep.cost.notes import notes_on
 from asyncrep.cost.sums import Check, Sums, batch_get, dual_scan
 from asyncrep.cost.tables import Drift, PlannedTable, assumed_drift, total_divergence
-from asyncrep.model import Limits
+from asyncrep.options import Limits
 
 if TYPE_CHECKING:
     from asyncrep.cost.prices import Prices, Rates

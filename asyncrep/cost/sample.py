@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from asyncrep.cost.tables import Sampled
 from asyncrep.items.size import item_size
-from asyncrep.model import Limits, Segment
+from asyncrep.model import Segment
+from asyncrep.options import Limits
 
 if TYPE_CHECKING:
     import random

@@ -15,7 +15,7 @@ from asyncrep.cost.tables import Drift
 if TYPE_CHECKING:
     from asyncrep.cost.prices import Prices
     from asyncrep.cost.tables import PlannedTable
-    from asyncrep.model import Limits
+    from asyncrep.options import Limits
 
 Bound = Literal["primary", "replica", "client"]
 """What a check waits for: the capacity of one of the tables, or this computer."""

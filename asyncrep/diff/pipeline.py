@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.memory import Reservation
-    from asyncrep.model import Comparison, Discrepancy, Limits, Segment, Side, Source, Strategy
+    from asyncrep.model import Discrepancy, Segment, Side, Source
+    from asyncrep.options import Comparison, Limits, Strategy
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 

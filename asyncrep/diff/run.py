@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from asyncrep.errors import UsageError
 from asyncrep.flow.clock import Clock, SystemClock
 from asyncrep.flow.memory import Ledger
-from asyncrep.model import Comparison, Limits, Meter, Segment, Source, Strategy, TableSettings, check_strategy
+from asyncrep.model import Meter, Segment, Source, TableSettings
+from asyncrep.options import Comparison, Limits, Strategy, check_strategy
 from asyncrep.progress import Advanced, Found, Note, Observer, PassName, RunStarted, Silent
 from asyncrep.report import Report
 

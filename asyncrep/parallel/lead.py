@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncrep.aws.place import Place
-    from asyncrep.model import Comparison, Destination, Limits, Segment, Strategy
+    from asyncrep.model import Destination, Segment
+    from asyncrep.options import Comparison, Limits, Strategy
     from asyncrep.parallel.messages import Task
     from asyncrep.progress import Observer
     from asyncrep.report import Report

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import msgspec
 
 from asyncrep.aws.place import Place
-from asyncrep.model import Comparison, Different, Extraneous, Limits, Missing, State
+from asyncrep.model import Different, Extraneous, Missing, State
+from asyncrep.options import Comparison, Limits
 from asyncrep.repair.rules import Rules
 
 if TYPE_CHECKING:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from asyncrep.diff.run import Run
-    from asyncrep.model import Destination, Discrepancy, Limits, Segment
+    from asyncrep.model import Destination, Discrepancy, Segment
+    from asyncrep.options import Limits
     from asyncrep.parallel.messages import Job, News
     from asyncrep.progress import PassName
 

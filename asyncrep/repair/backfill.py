@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncrep.flow.clock import Clock
-    from asyncrep.model import Destination, Limits, Page, Segment, Source
+    from asyncrep.model import Destination, Page, Segment, Source
+    from asyncrep.options import Limits
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 

@@ -15,7 +15,8 @@ from asyncrep.repair.rules import check_writable
 
 if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
-    from asyncrep.model import Comparison, Destination, Discrepancy, Source, WireValue
+    from asyncrep.model import Destination, Discrepancy, Source, WireValue
+    from asyncrep.options import Comparison
     from asyncrep.progress import Event
 
 

@@ -14,7 +14,8 @@ from asyncrep.repair.spool import Spool
 
 if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
-    from asyncrep.model import Comparison, Destination, Limits, Segment, Source, Strategy
+    from asyncrep.model import Destination, Segment, Source
+    from asyncrep.options import Comparison, Limits, Strategy
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 

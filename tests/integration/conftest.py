@@ -9,7 +9,7 @@ import pytest
 from tests.support.scenario import STRATEGIES, Scene
 
 if TYPE_CHECKING:
-    from asyncrep.model import Strategy
+    from asyncrep.options import Strategy
 
 
 @pytest.fixture(params=STRATEGIES)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from asyncrep import Event
-    from asyncrep.model import Strategy
+    from asyncrep.options import Strategy
     from tests.support.scripted import ScriptedDynamo
     from tests.support.tables import ScriptedTable
     from tests.support.values import Item, Value

@@ -15,7 +15,8 @@ from asyncrep.cost.plan import choose, plan, usd
 from asyncrep.cost.prices import Prices
 from asyncrep.cost.tables import Drift, PlannedTable, assumed_drift, total_divergence
 from asyncrep.errors import UsageError
-from asyncrep.model import Capacity, KeyAttribute, KeySchema, Limits, TableSettings
+from asyncrep.model import Capacity, KeyAttribute, KeySchema, TableSettings
+from asyncrep.options import Limits
 from tests.support.strategies import thoroughly
 
 PRICES = Prices(

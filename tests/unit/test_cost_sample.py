@@ -17,7 +17,7 @@ from asyncrep.model import Capacity, Meter, Page, Segment
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from asyncrep.model import Limits
+    from asyncrep.options import Limits
 
 IMAGE = b'{"id":{"S":"0000"},"n":{"N":"12"}}'
 SIZE = 2 + 4 + 1 + 2

@@ -9,17 +9,16 @@ import pytest
 from asyncrep.errors import UsageError
 from asyncrep.model import (
     Capacity,
-    Comparison,
     Different,
     Extraneous,
     KeyAttribute,
     KeySchema,
-    Limits,
     Missing,
     Segment,
     State,
     discrepancy,
 )
+from asyncrep.options import Comparison, Limits
 
 
 @pytest.mark.parametrize(("index", "total"), [(0, 1), (3, 4), (0, 1_000_000), (999_999, 1_000_000)])

@@ -74,7 +74,9 @@ def test_groups_can_be_read_again_and_added_to_afterwards():
 def test_many_records_go_to_a_file_of_the_owner_s_and_come_back(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     key = b'{"id":{"S":"%s"}}' % (b"x" * 2_000)
-    added = [Candidate(key.replace(b"x", b"%04d" % position, 1), 0, 1, "replica") for position in range(3_000)]
+    added = [
+        Candidate(key.replace(b"x", b"%04d" % position, 1), 0, 1, "replica") for position in range(3_000)
+    ]
     with filled(added) as spool:
         assert spool._file._rolled
         assert spool.length == 3_000
