@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from aiostream.core import Stream
 
     from asyncrep.diff.run import Run
-    from asyncrep.model import KeyedImage, Segment, Side
+    from asyncrep.model import KeyedImage, Page, Segment, Side, Source
 
 MOST_OPEN_SEGMENTS = 32
 """Segments joined at once; each has a scan of both sides open."""
 
 WINDOW_BYTES = 24 * 1024 * 1024
 """What may wait for its partner, all segments together; beyond it the oldest are probed."""
+
+_LANES_AHEAD = 16
+"""Segments of which one side may be a page ahead of the other at the same time."""
 
 _BATCH_BYTES = 256 * 1024
 _LINGER_SECONDS = 1.0
@@ -72,7 +75,7 @@ def scan_both(run: Run[Any]) -> Stream[list[Candidate]]:
 
 
 def _weigh(loose: _Loose) -> float:
-    return math.inf if loose is _TICK else len(bytes(loose.record.image))
+    return math.inf if loose is _TICK else len(loose.record.image)
 
 
 class _March:
@@ -80,7 +83,7 @@ class _March:
 
     def __init__(self, run: Run[Any], *, window: int, misses: int) -> None:
         self._run = run
-        self._sources = {"primary": run.primary, "replica": run.replica}
+        self._sources: dict[Side, Source] = {"primary": run.primary, "replica": run.replica}
         self._window = window
         self._lanes: dict[int, _Lane] = {}
         self._joined = 0
@@ -103,9 +106,7 @@ class _March:
                 lane.moved.set()
                 if loose := self._collect(lane) or self._tick():
                     yield loose
-                # One page ahead keeps both scans busy; more would only fill the memory. A lead of several pages
-                # is always more than the last of them, however many items each of them has.
-                while lane.join.lead(side) > len(page.images):
+                while lane.join.lead(side) > self._lead_allowed(page):
                     lane.moved.clear()
                     await lane.moved.wait()
         lane.join.end(side)
@@ -115,6 +116,16 @@ class _March:
             del self._lanes[lane.segment.index]
         if loose:
             yield loose
+
+    def _lead_allowed(self, page: Page) -> int:
+        """Return how many items one side may be ahead by, when ``page`` was the last that it delivered.
+
+        One page ahead keeps both scans busy; more would only fill the memory, and where many lanes are open
+        it is their number that keeps the client busy. A lead of several pages is always more than the last
+        of them, however many items each of them has.
+        """
+        ahead = sum(1 for lane in self._lanes.values() if any(map(lane.join.lead, self._sources)))
+        return len(page.images) if ahead <= _LANES_AHEAD else 0
 
     def _count(self, side: Side, items: int) -> None:
         if side == "primary":
@@ -185,4 +196,4 @@ def _loosened(side: Side, items: Iterable[KeyedImage], segment: int) -> list[_Lo
 
 
 def _candidate(record: Met) -> Candidate:
-    return Candidate(record.key, record.segment, len(bytes(record.image)), "both")
+    return Candidate(record.key, record.segment, len(record.image), "both")

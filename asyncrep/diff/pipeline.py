@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from asyncrep.diff.batch_get import walk_primary, walk_replica
 from asyncrep.diff.confirm import Candidate, Verdict, confirm
 from asyncrep.diff.dual_scan import scan_both
+from asyncrep.diff.owners import Owners
 from asyncrep.diff.run import Run, check_comparable
 from asyncrep.errors import AsyncrepError, IncompleteRunError
 from asyncrep.flow import stages
 from asyncrep.flow.stages import Gathering
-from asyncrep.model import Extraneous
 from asyncrep.progress import PassEnded, PassStarted
 
 if TYPE_CHECKING:
@@ -167,18 +167,26 @@ async def confirmed(run: Run[Any], walk: Walk) -> AsyncGenerator[list[Discrepanc
     for side in walk.sides:
         settings = run.primary.settings if side == "primary" else run.replica.settings
         run.observer.notice(PassStarted(side, run.estimate(settings)))
-    async with _confirmations(run, walk.candidates(run)).stream() as judged:
-        async for verdicts, memory in judged:
-            yield _own(run, verdicts)
-            memory.release()
+    with Owners(run, walk) as owners:
+        async with _confirmations(run, walk.candidates(run)).stream() as judged:
+            async for verdicts, memory in judged:
+                yield owners.told_by(verdicts)
+                memory.release()
+        if late := owners.late():
+            yield late
     for side in walk.sides:
         run.observer.notice(PassEnded(side))
+
+
+def _distinct(group: Sequence[Candidate]) -> list[Candidate]:
+    """Drop what an engine delivered twice."""
+    return list({(candidate.key, candidate.met_on): candidate for candidate in group}.values())
 
 
 def _confirmations(run: Run[Any], walk: Stream[list[Candidate]]) -> Stream[_Judged]:
     async def judge(group: list[Candidate]) -> _Judged:
         memory = await run.memory.reserve(len(group))
-        verdicts = await confirm(run, group)
+        verdicts = await confirm(run, _distinct(group))
         held = sum(verdict.size for verdict in verdicts)
         memory.becomes(held)
         run.memory.learn(held / len(group))
@@ -189,18 +197,3 @@ def _confirmations(run: Run[Any], walk: Stream[list[Candidate]]) -> Stream[_Judg
 
     gathering = Gathering(_GROUP_KEYS, _GROUP_BYTES, weigh, _LINGER_SECONDS)
     return stages.mapped(stages.gathered(walk, gathering, run.clock), judge, _GROUPS_AT_ONCE)
-
-
-def _own(run: Run[Any], verdicts: Sequence[Verdict]) -> list[Discrepancy]:
-    """Return the discrepancies that are told by the side that met them; count what has settled.
-
-    What both sides have, or neither has any more, is the primary's to count: its walk has met it.
-    """
-    owned = []
-    for verdict in verdicts:
-        found, met_on = verdict.discrepancy, verdict.candidate.met_on
-        if found is None:
-            run.report.settled += met_on != "replica"
-        elif met_on == "both" or isinstance(found, Extraneous) == (met_on == "replica"):
-            owned.append(found)
-    return owned

@@ -42,7 +42,7 @@ async def probe_replica(run: Run[Any], records: Sequence[Met]) -> Probed:
         other = others.get(key)
         # Byte for byte equal is by far the most common; only what is not is decoded.
         if other is None or not (other == image or same_item(bytes(image), bytes(other), ignored)):
-            candidates.append(Candidate(key, segment, len(bytes(image)), "primary"))
+            candidates.append(Candidate(key, segment, len(image), "primary"))
     return Probed(candidates, len(others))
 
 
@@ -60,7 +60,7 @@ async def probe_primary(run: Run[Any], records: Sequence[Met], size: int | None 
     keys = [record.key for record in records]
     others = await run.primary.get(keys, consistent=False, keys_only=True)
     candidates = [
-        Candidate(key, segment, size or len(bytes(image)), "replica")
+        Candidate(key, segment, size or len(image), "replica")
         for key, image, segment in records
         if key not in others
     ]

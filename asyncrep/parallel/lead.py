@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from asyncrep.diff.pipeline import whole_run
 from asyncrep.diff.run import Run, all_segments, check_comparable, sensible_segments
+from asyncrep.diff.spool import Spool
 from asyncrep.errors import UsageError
 from asyncrep.parallel.messages import Job
 from asyncrep.parallel.pool import Pool, split_limits
 from asyncrep.progress import Note
 from asyncrep.repair.deletions import Deletions
 from asyncrep.repair.rules import Rules, check_writable
-from asyncrep.repair.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from asyncrep import errors
 from asyncrep.diff.confirm import Candidate
+from asyncrep.diff.spool import Spool
 from asyncrep.errors import AsyncrepError
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.model import Extraneous
@@ -27,7 +28,6 @@ from asyncrep.parallel.messages import (
     next_frame,
 )
 from asyncrep.progress import Note, PassEnded, PassStarted
-from asyncrep.repair.spool import Spool
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from asyncrep.diff.pipeline import concluded, whole_run
 from asyncrep.diff.run import Run
+from asyncrep.diff.spool import Spool
 from asyncrep.errors import AsyncrepError, IncompleteRunError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.flow.loop import fast_runner
@@ -35,7 +36,6 @@ from asyncrep.parallel.messages import (
 from asyncrep.progress import Advanced, Event, Found, Note
 from asyncrep.repair.backfill import fill
 from asyncrep.repair.findings import Findings
-from asyncrep.repair.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Collection

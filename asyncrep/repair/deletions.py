@@ -16,9 +16,9 @@ from asyncrep.repair.rules import conclude_dry, conclude_harmless
 if TYPE_CHECKING:
     from asyncrep.diff.confirm import Candidate
     from asyncrep.diff.run import Run
+    from asyncrep.diff.spool import Spool
     from asyncrep.model import Destination
     from asyncrep.repair.rules import Rules
-    from asyncrep.repair.spool import Spool
 
 _GROUPS_AT_ONCE = 16
 _DELETE_KEYS = 100

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncrep.diff.run import Run
+    from asyncrep.diff.spool import Spool
     from asyncrep.model import Destination, Discrepancy
     from asyncrep.repair.rules import Rules
-    from asyncrep.repair.spool import Spool
 
 _BATCHES_AT_ONCE = 16
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from asyncrep.diff.pipeline import whole_run
 from asyncrep.diff.run import Run, check_comparable
+from asyncrep.diff.spool import Spool
 from asyncrep.errors import UsageError
 from asyncrep.repair.deletions import Deletions
 from asyncrep.repair.findings import Findings
 from asyncrep.repair.rules import Rules, check_writable
-from asyncrep.repair.spool import Spool
 
 if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock

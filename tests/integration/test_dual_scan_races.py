@@ -333,3 +333,47 @@ async def test_an_item_whose_primary_is_deleted_while_it_is_mended_is_deleted_on
     }
     assert (report.extraneous, report.repaired, report.remaining) == (1, 1, 0)
     assert report.complete
+
+
+# A record that the primary loses after the replica's walk has asked for it
+
+
+def lost_late(endpoint):
+    """The replica's record is asked for first; the primary's comes loose later and is deleted meanwhile."""
+    play = dual(endpoint, [item("k", v=1)], [item("k", v=0)])
+    play.primary.segment_of, play.replica.segment_of = lambda *_: 1, lambda *_: 0
+    endpoint.on("Scan", region=PRIMARY, when=lambda body: body["Segment"] == 1).delay(0.3)
+    endpoint.before("BatchGetItem", lambda _: play.primary.delete("k"), **strong(PRIMARY))
+    return play
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    monkeypatch.setattr(dual_scan, "BATCH", 1)
+
+
+@pytest.mark.usefixtures("one_by_one")
+async def test_a_record_that_the_primary_loses_after_it_was_asked_for_is_not_lost(endpoint):
+    play = lost_late(endpoint)
+    found, report = await play.diff()
+    assert [each.kind for each in found.values()] == ["extraneous"]
+    assert (report.extraneous, report.compared) == (1, 1)
+
+
+@pytest.mark.usefixtures("one_by_one")
+async def test_such_a_record_is_deleted_by_a_repair(endpoint):
+    play = lost_late(endpoint)
+    play.replica.put(item("stays"))
+    play.primary.put(item("stays"))
+    report = await play.repair()
+    assert play.converged
+    assert (report.extraneous, report.repaired) == (1, 1)
+
+
+async def test_a_record_told_by_the_replica_s_walk_is_not_told_again_as_a_late_one(endpoint):
+    play = dual(endpoint, [item("k", v=1)], [item("k", v=0)])
+    apart(play)
+    before_the_probe(endpoint, lambda _: play.primary.delete("k"))
+    found, report = await play.diff()
+    assert [each.kind for each in found.values()] == ["extraneous"]
+    assert (report.extraneous, report.compared) == (1, 1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrep.diff.confirm import Candidate
-from asyncrep.repair.spool import Spool
+from asyncrep.diff.spool import Spool
 from tests.support.strategies import briefly, schemas, thoroughly
 from tests.support.strategies import keys as keys_of
 from tests.unit.test_keys import compact

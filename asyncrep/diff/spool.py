@@ -1,4 +1,4 @@
-"""Keeps the records to be deleted until both walks are complete, in bounded memory."""
+"""Keeps any number of records for later, in bounded memory."""
 
 from __future__ import annotations
 
