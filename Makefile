@@ -5,9 +5,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # The tests' second engine; transitive packages as they were on that day.
 DYNALITE = dynalite@4.0.0 --before=2026-10-01
+# What the benchmarks measure asyncrep against. dynamodump pins another boto3 than aioboto3 does.
+COPY_DYNAMODB_TABLE = copy-dynamodb-table@2.2.1 --before=2026-10-01
+DYNAMODUMP = dynamodump==1.11.1
+# Numbers of items that `make bench-memory` measures; with 10000000 a row takes several minutes.
+SIZES ?= 10000 100000 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers tests bench bench-memory engines clean
+.PHONY: help demo test check format lint types layers tests bench bench-memory bench-peers engines clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -37,11 +42,16 @@ tests: $(VENV)/.test ## Tests; on dynalite too where `make engines` has been run
 
 engines: .node/.dynalite ## Install the second engine for tests (needs npm)
 
-bench: $(VENV)/.bench ## Measure against the floor, boto3 and stock aioboto3
+bench: $(VENV)/.bench bench-peers ## Measure against the floor, boto3, stock aioboto3 and peers
 	$(BIN)/python -m benchmarks.run
 
 bench-memory: $(VENV)/.bench ## Peak memory at 10 thousand, 100 thousand and a million items
-	$(BIN)/python -m benchmarks.run --memory
+	$(BIN)/python -m benchmarks.run --memory --sizes $(SIZES)
+
+# Rows of peers that are not installed are left out of the table, and said to be.
+bench-peers: $(VENV)/.dynamodump
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .node/.copy-dynamodb-table .node/.dynalite; \
+	else echo "There is no npm: the rows of copy-dynamodb-table and dynalite will be left out."; fi
 
 clean: ## Remove what the targets above made
 	rm -rf $(VENV) .node .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -58,4 +68,14 @@ $(VENV)/.demo $(VENV)/.test $(VENV)/.bench: $(VENV)/.%: $(VENV)/bin/python pypro
 
 .node/.dynalite:
 	npm install --prefix .node --no-save --no-audit --no-fund --loglevel=error $(DYNALITE)
+	@touch $@
+
+# A folder of its own: npm takes away what a package that it installs does not need.
+.node/.copy-dynamodb-table:
+	npm install --prefix .node/peers --no-save --no-audit --no-fund --loglevel=error $(COPY_DYNAMODB_TABLE)
+	@touch $@
+
+$(VENV)/.dynamodump: $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/peers/dynamodump
+	$(VENV)/peers/dynamodump/bin/pip install --quiet --disable-pip-version-check $(DYNAMODUMP)
 	@touch $@

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.tables import Pages, Table
 
 _UNIT_BYTES = 4096
+_WRITE_UNIT_BYTES = 1024
 _BATCH_KEYS = 100
 _ERRORS = "com.amazonaws.dynamodb.v20120810#"
 
@@ -92,10 +92,11 @@ class TableRequest(msgspec.Struct, rename="pascal"):
 
 @dataclass(slots=True)
 class Statistics:
-    """Requests and read units of one operation since the endpoint started."""
+    """Requests, read units and written items of one operation since the endpoint started."""
 
     requests: int = 0
     read_units: float = 0.0
+    items_written: int = 0
 
 
 @dataclass
@@ -121,7 +122,7 @@ class Answers:
             "BatchGetItem": self._batch_get,
             "GetItem": self._get_item,
             "BatchWriteItem": self._batch_write,
-            "PutItem": self._write,
+            "PutItem": self._put,
             "UpdateItem": self._write,
             "DeleteItem": self._write,
         }
@@ -160,7 +161,7 @@ class Answers:
                 "ReadCapacityUnits": 0,
                 "WriteCapacityUnits": 0,
             },
-            "TableSizeBytes": items * len(table.item(0)),
+            "TableSizeBytes": items * table.layout.item_bytes,
             "ItemCount": items,
             "TableArn": f"arn:aws:dynamodb:us-east-1:000000000000:table/{table.name}",
             "TableId": f"00000000-0000-4000-8000-{zlib.crc32(table.name.encode()):012d}",
@@ -193,20 +194,13 @@ class Answers:
             if found is None or not start <= found < behind:
                 raise Refusal("ValidationException", "The provided starting key is outside the segment")
             start = found + 1
-        if request.limit is not None:
-            end = _end_of_limited_page(table, start, behind, request.limit)
-            chunks = [table.chunk(start, end, keys_only=keys_only)]
-        else:
-            chunks, end = pages.page(start, behind, keys_only=keys_only)
-        charged = sum(chunk.charged for chunk in chunks)
-        units = _scan_units(charged, strong=request.consistent_read)
+        most = min(request.limit or table.layout.page_items, table.layout.page_items)
+        runs, count, end = pages.page(start, behind, most, keys_only=keys_only)
+        units = _scan_units(count * table.layout.item_bytes, strong=request.consistent_read)
         self.statistics["Scan"].read_units += units
-        count = sum(chunk.held for chunk in chunks)
-        parts = [b'{"Count":%d,"Items":[' % count]
-        parts.append(b",".join([chunk.encoded for chunk in chunks if chunk.held]))
-        parts.append(b'],"ScannedCount":%d' % count)
-        if end < behind or (request.limit is not None and count == request.limit):
-            parts += (b',"LastEvaluatedKey":', table.key(_last_held(table, start, end)))
+        parts = [b'{"Count":%d,"Items":[' % count, b",".join(runs), b'],"ScannedCount":%d' % count]
+        if count == most:
+            parts += (b',"LastEvaluatedKey":', table.key(end - 1))
         if request.return_consumed_capacity != "NONE":
             parts += (b',"ConsumedCapacity":', _capacity(table.name, units))
         return b"".join((*parts, b"}"))
@@ -224,20 +218,21 @@ class Answers:
                 half = len(wanted.keys) // 2
                 unprocessed[name] = msgspec.structs.replace(wanted, keys=wanted.keys[half:])
                 wanted.keys = wanted.keys[:half]
-            table = self._table(name).table
-            items, units = self._items_of(table, wanted)
+            pages = self._table(name)
+            items, units = self._items_of(pages, wanted)
             self.statistics["BatchGetItem"].read_units += units
             responses[name] = msgspec.Raw(b"[" + b",".join(items) + b"]")
-            capacities.append(msgspec.Raw(_capacity(table.name, units)))
+            capacities.append(msgspec.Raw(_capacity(pages.table.name, units)))
         answer: dict[str, Any] = {"Responses": responses, "UnprocessedKeys": unprocessed}
         if request.return_consumed_capacity != "NONE":
             answer["ConsumedCapacity"] = capacities
         return msgspec.json.encode(answer)
 
-    def _items_of(self, table: Table, wanted: KeysOfTable) -> tuple[Sequence[bytes], float]:
+    def _items_of(self, pages: Pages, wanted: KeysOfTable) -> tuple[Sequence[bytes], float]:
         """Items of those keys that the table holds, last key first as no order is promised, and their units."""
+        table = pages.table
         keys_only = wanted.keys_only(table)
-        per_unit = 1.0 if wanted.consistent_read else 0.5
+        missed, held = _get_units(table, strong=wanted.consistent_read)
         items, units, seen = [], 0.0, set()
         for raw in reversed(wanted.keys):
             slot = table.find(self._key.decode(raw))
@@ -245,11 +240,10 @@ class Answers:
                 raise Refusal("ValidationException", "Provided list of item keys contains duplicates")
             seen.add(slot)
             if slot is None or not table.holds(slot):
-                units += per_unit
+                units += missed
                 continue
-            item = table.item(slot)
-            units += per_unit * -(-len(item) // _UNIT_BYTES)
-            items.append(table.key(slot) if keys_only else item)
+            units += held
+            items.append(table.key(slot) if keys_only else pages.item(slot))
         return items, units
 
     def _get_item(self, body: bytes) -> bytes:
@@ -257,14 +251,20 @@ class Answers:
         table = self._table(request.table_name).table
         self._maybe_throttle()
         slot = table.find(request.key)
-        units = 1.0 if request.consistent_read else 0.5
-        self.statistics["GetItem"].read_units += units
+        units, held = _get_units(table, strong=request.consistent_read)
         answer: dict[str, Any] = {}
         if slot is not None and table.holds(slot):
+            units = held
             answer["Item"] = msgspec.Raw(table.item(slot))
+        self.statistics["GetItem"].read_units += units
         if request.return_consumed_capacity != "NONE":
             answer["ConsumedCapacity"] = msgspec.Raw(_capacity(table.name, units))
         return msgspec.json.encode(answer)
+
+    def _put(self, body: bytes) -> bytes:
+        answer = self._write(body)
+        self.statistics["PutItem"].items_written += 1
+        return answer
 
     def _write(self, body: bytes) -> bytes:
         request = self._table_request.decode(body)
@@ -272,17 +272,19 @@ class Answers:
         self._maybe_throttle()
         if request.return_consumed_capacity == "NONE":
             return b"{}"
-        return b'{"ConsumedCapacity":%s}' % _capacity(table.name, 1.0)
+        return b'{"ConsumedCapacity":%s}' % _capacity(table.name, _write_units(table))
 
     def _batch_write(self, body: bytes) -> bytes:
         request = self._table_request.decode(body)
         self._maybe_throttle()
         answer: dict[str, Any] = {"UnprocessedItems": {}}
+        capacities = []
+        for name, writes in request.request_items.items():
+            table = self._table(name).table
+            capacities.append(msgspec.Raw(_capacity(table.name, len(writes) * _write_units(table))))
+            self.statistics["BatchWriteItem"].items_written += len(writes)
         if request.return_consumed_capacity != "NONE":
-            answer["ConsumedCapacity"] = [
-                msgspec.Raw(_capacity(self._table(name).table.name, float(len(writes))))
-                for name, writes in request.request_items.items()
-            ]
+            answer["ConsumedCapacity"] = capacities
         return msgspec.json.encode(answer)
 
     def _table(self, name: str) -> Pages:
@@ -303,16 +305,15 @@ class Answers:
         raise Refusal("ProvisionedThroughputExceededException", message)
 
 
-def _last_held(table: Table, start: int, end: int) -> int:
-    """The last slot of a page that holds an item; its last slot where there is none."""
-    held = (slot for slot in range(end - 1, start - 1, -1) if table.holds(slot))
-    return next(held, end - 1)
+def _get_units(table: Table, *, strong: bool) -> tuple[float, float]:
+    """What reading by key charges where there is no item, and where there is one."""
+    per_unit = 1.0 if strong else 0.5
+    return per_unit, per_unit * -(-table.layout.item_bytes // _UNIT_BYTES)
 
 
-def _end_of_limited_page(table: Table, start: int, behind: int, limit: int) -> int:
-    """The slot behind the `limit`-th item from `start` on."""
-    last = next(itertools.islice(table.present(start, behind), limit - 1, None), behind - 1)
-    return last + 1
+def _write_units(table: Table) -> float:
+    """What a write charges, taking for granted that an item of the table's own size is written."""
+    return float(-(-table.layout.item_bytes // _WRITE_UNIT_BYTES))
 
 
 def _scan_units(charged: int, *, strong: bool) -> float:

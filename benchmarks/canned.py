@@ -1,7 +1,8 @@
 """A DynamoDB endpoint in a process of its own that answers fast enough to load any client.
 
 `python -m benchmarks.canned --port 0 --items 100000 --drift 0.01` prints its URL as its first line and
-the counts of its two tables, `primary` and `replica`, as JSON on the second. It serves 127.0.0.1 only.
+the counts of its two tables, `primary` and `replica`, as JSON on the second. A third table, `copy`, is
+empty whatever is written to it. It serves 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import random
 import signal
 import sys
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import cast
 
 import uvloop
@@ -108,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.canned", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--items", type=int, default=100_000, help="items of each table")
+    parser.add_argument("--item-bytes", type=int, default=400, help="size of an item as DynamoDB counts it")
     parser.add_argument("--drift", type=float, default=0.0, help="share of items that differ, in thirds")
     parser.add_argument("--range-key", action="store_true", help="add an N range key, `created`")
     parser.add_argument(
@@ -128,10 +130,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def _tables(options: argparse.Namespace) -> tuple[Layout, dict[str, Pages]]:
-    layout = Layout(options.items, options.drift, options.range_key)
+    layout = Layout(options.items, options.drift, options.range_key, options.item_bytes)
     tables = (
         Table("primary", layout),
         Table("replica", layout, reversed_attributes=options.reversed_attributes),
+        Table("copy", replace(layout, items=0)),
     )
     pages = {table.name: Pages(table, cache_bytes=options.cache_mb * 500_000) for table in tables}
     for side in pages.values():

@@ -23,7 +23,9 @@ class Figures:
     """What one row cost: medians of its runs, start-up taken off all but memory and units."""
 
     row: str
+    job: str
     label: str
+    item_bytes: int
     items: int
     cpu_per_100k: float
     items_per_second: float
@@ -36,10 +38,12 @@ class Figures:
 
 
 def print_comparison(results: Iterable[Figures], conditions: Mapping[str, object]) -> None:
-    """Print one row for each contestant."""
+    """Print one row for each contestant and size of item."""
     table = [
         [
             "",
+            "job",
+            "item bytes",
             "items",
             f"CPU-s per {PER:,}",
             "items/s",
@@ -52,6 +56,8 @@ def print_comparison(results: Iterable[Figures], conditions: Mapping[str, object
     table += [
         [
             one.label,
+            one.job,
+            f"{one.item_bytes:,}",
             f"{one.items:,}",
             f"{one.cpu_per_100k:.2f}",
             f"{one.items_per_second:,.0f}",
@@ -63,7 +69,7 @@ def print_comparison(results: Iterable[Figures], conditions: Mapping[str, object
         for one in results
     ]
     print_conditions(conditions)
-    print_table(table)
+    print_table(table, names=2)
 
 
 def print_conditions(conditions: Mapping[str, object]) -> None:
@@ -73,20 +79,26 @@ def print_conditions(conditions: Mapping[str, object]) -> None:
     print()
 
 
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows as Markdown: the first is the head, the first column holds names."""
+def print_table(rows: Sequence[Sequence[str]], *, names: int = 1) -> None:
+    """Print rows as Markdown: the first is the head, the first `names` columns hold names."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        [cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells)]
+        [
+            cell.rjust(width) if place >= names else cell.ljust(width)
+            for place, (cell, width) in enumerate(cells)
+        ]
         for cells in (list(zip(row, widths, strict=True)) for row in rows)
     ]
-    rule = ["-" * width if place == 0 else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    rule = ["-" * width if place < names else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
     for line in (lines[0], rule, *lines[1:]):
         print("| " + " | ".join(line) + " |")
+    print(flush=True)
 
 
-def keep(name: str, conditions: Mapping[str, object], results: Sequence[Mapping[str, object]]) -> None:
-    """Write the results as JSON beside this file, over those of an earlier run like it."""
+def keep(name: str, conditions: Mapping[str, object], results: Sequence[Mapping[str, object]]) -> Path:
+    """Write the results as JSON beside this file, over those of an earlier run like it; return where."""
     _RESULTS.mkdir(exist_ok=True)
     kept = {"machine": machine.description(), "conditions": conditions, "results": results}
-    (_RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    path = _RESULTS / f"{name}.json"
+    path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    return path

@@ -13,7 +13,7 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +30,24 @@ _ENVIRONMENT = {
 }
 
 
+_NOT_POSSIBLE = 4
+"""Exit code by which a contestant says that its version cannot do what is asked of it."""
+
+
 class ContestantFailed(Exception):
     """A contestant ended with an exit code it should not have, or said nothing that can be read."""
+
+
+class NotPossible(Exception):
+    """A contestant cannot be run here, or its version cannot do what is asked of it: no row, and no failure."""
+
+
+class Spent(NamedTuple):
+    """What an endpoint has been asked for since it started."""
+
+    requests: int
+    read_units: float
+    items_written: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +57,15 @@ class Endpoint:
     url: str
     counts: Mapping[str, int]
 
-    def spent(self) -> tuple[int, float]:
-        """Requests answered and read units consumed since the endpoint started."""
+    def spent(self) -> Spent:
+        """Requests answered, read units consumed and items written since the endpoint started."""
         with urllib.request.urlopen(f"{self.url}/statistics", timeout=30) as response:
             statistics = json.load(response).values()
-        return sum(one["requests"] for one in statistics), sum(one["read_units"] for one in statistics)
+        return Spent(
+            sum(one["requests"] for one in statistics),
+            sum(one["read_units"] for one in statistics),
+            sum(one["items_written"] for one in statistics),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +77,7 @@ class Measurement:
     peak_bytes: int
     requests: int
     read_units: float
+    items_written: int
     answer: Mapping[str, Any]
     """The JSON object on the last line of its stdout."""
 
@@ -92,10 +113,11 @@ def measure(command: Sequence[str], served_by: Endpoint, *, timeout: float = 900
     it, so this process must stay smaller than any contestant: it imports no AWS library.
 
     Raises:
+        NotPossible: it says so itself.
         ContestantFailed: its exit code is not 0 (its stderr is in the message), it
             gave no answer, or its `timeout` in seconds was over.
     """
-    requests_before, units_before = served_by.spent()
+    before = served_by.spent()
     with tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -123,15 +145,18 @@ def measure(command: Sequence[str], served_by: Endpoint, *, timeout: float = 900
                 process.wait()
         errors.seek(0)
         complaint = errors.read().decode(errors="replace")
+    if process.returncode == _NOT_POSSIBLE:
+        raise NotPossible(complaint.strip().rpartition("\n")[2])
     if process.returncode or not lines:
         message = f"{' '.join(command)} ended with {process.returncode}:\n{complaint[-2000:]}"
         raise ContestantFailed(message)
-    requests, units = served_by.spent()
+    after = served_by.spent()
     return Measurement(
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         wall_seconds=wall,
         peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        requests=requests - requests_before,
-        read_units=units - units_before,
+        requests=after.requests - before.requests,
+        read_units=after.read_units - before.read_units,
+        items_written=after.items_written - before.items_written,
         answer=json.loads(lines[-1]),
     )

@@ -8,51 +8,25 @@ extraneous, one missing and one different item, and items that agree.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.items import UNSCRAMBLE, Template
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PAGE_CHUNKS = 40
+PAGE_BYTES = 1024 * 1024
 CHUNK_SLOTS = 64
 COLLECTION_SLOTS = 4
 """Items under one hash key, when the tables have a range key."""
 
 _MASK = (1 << 64) - 1
-_SCRAMBLE = 0x9E3779B97F4A7C15
-_UNSCRAMBLE = pow(_SCRAMBLE, -1, 1 << 64)
 _ID_PREFIX = "customer#"
-_FIRST_RANGE = 1_600_000_000
-
-_STATUSES = (b"pending", b"shipped", b"delivered", b"returned")
-_NAMES = (
-    b"Ada Lovelace",
-    b"Zo\xc3\xab \xc3\x85kesson",
-    b"Jos\xc3\xa9 Mart\xc3\xadnez",
-    b'Grace \\"Amazing\\" Hopper',
-)
-_CITIES = (b"Z\xc3\xbcrich", b"Vancouver", b"S\xc3\xa3o Paulo", b"Oslo")
-_NOTES = (
-    b"leave with the neighbour",
-    b"ring twice, and mind the dog behind the gate",
-    b"call before delivery",
-    b"gift wrapping",
-)
-_ATTRIBUTES = (
-    b'"name":{"S":"%(name)s"}',
-    b'"status":{"S":"%(status)s"}',
-    b'"amount":{"N":"%(amount)d.%(cents)02d"}',
-    b'"quantity":{"N":"%(quantity)d"}',
-    b'"active":{"BOOL":%(active)s}',
-    b'"tags":{"SS":["tier-%(quantity)d","web"]}',
-    b'"address":{"M":{"city":{"S":"%(city)s"},"lines":{"L":[{"S":"%(number)d Main"}]}}}',
-    b'"coupon":{"NULL":true}',
-    b'"token":{"B":"AAECAwQFBgc="}',
-    b'"note":{"S":"%(note)s"}',
-    b'"updated":{"S":"2024-05-17T08:%(minute)02d:%(cents)02dZ"}',
-)
+_FIRST_RANGE = 1_600_000_001
 
 
 class Kind(Enum):
@@ -68,9 +42,39 @@ class Chunk(NamedTuple):
     """Encoded items of a run of slots, joined with commas, as they stand in an `Items` array."""
 
     encoded: bytes
+    places: bytes
+    """Which of the slots hold an item, counted from the first of the run."""
+    ends: array[int]
+    """Where each of these items ends in `encoded`."""
+
+    def part(self, first: int, behind: int, most: int) -> Part:
+        """The items of places `first` to `behind`, `most` of them at most."""
+        start = bisect_left(self.places, first) if first else 0
+        stop = bisect_left(self.places, behind)
+        if stop - start >= most:
+            stop = start + most
+            behind = self.places[stop - 1] + 1
+        if stop - start == len(self.places):
+            return Part(self.encoded, stop, behind)
+        if start == stop:
+            return Part(b"", 0, behind)
+        return Part(self.encoded[self._begin(start) : self.ends[stop - 1]], stop - start, behind)
+
+    def item(self, place: int) -> bytes:
+        """The item in a place that holds one."""
+        number = bisect_left(self.places, place)
+        return self.encoded[self._begin(number) : self.ends[number]]
+
+    def _begin(self, number: int) -> int:
+        return self.ends[number - 1] + 1 if number else 0
+
+
+class Part(NamedTuple):
+    """A run of encoded items, how many there are, and the place or slot behind them."""
+
+    encoded: bytes
     held: int
-    charged: int
-    """Bytes of the whole items: what a scan is charged for, whatever it projects."""
+    behind: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Layout:
     items: int
     drift: float = 0.0
     range_key: bool = False
+    item_bytes: int = 400
+    """Size of every item as DynamoDB counts it."""
 
     def __post_init__(self) -> None:
         """Refuse shares that no layout can have.
@@ -102,6 +108,11 @@ class Layout:
         return self.items + self.each
 
     @property
+    def page_items(self) -> int:
+        """Items of a full page: like the service's, it ends with the item that reaches 1 MB."""
+        return -(-PAGE_BYTES // self.item_bytes)
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """Items of each side and discrepancies of each kind."""
         found = dict.fromkeys(("missing", "different", "extraneous"), self.each)
@@ -120,11 +131,11 @@ class Table:
         self._absent = Kind.MISSING if self.is_replica else Kind.EXTRANEOUS
         self._block = layout.items // layout.each + 1 if layout.each else 0
         self._drifting = self._block * layout.each
-        self._key_template = b'"id":{"S":"customer#%(identity)016x"}'
-        if layout.range_key:
-            self._key_template += b',"created":{"N":"%(created)d"}'
-        ordered = _ATTRIBUTES[::-1] if reversed_attributes else _ATTRIBUTES
-        self._template = b"{" + self._key_template + b"," + b",".join(ordered) + b"}"
+        third = (self._block - 1) // 3
+        self._drift = {0: Kind.EXTRANEOUS, third: Kind.MISSING, 2 * third: Kind.DIFFERENT}
+        self._template = Template(
+            layout.item_bytes, range_key=layout.range_key, reversed_attributes=reversed_attributes
+        )
 
     @property
     def key_attributes(self) -> tuple[str, ...]:
@@ -135,9 +146,7 @@ class Table:
         """What the two tables hold in a slot."""
         if slot >= self._drifting:
             return Kind.SAME
-        third = (self._block - 1) // 3
-        places = {0: Kind.EXTRANEOUS, third: Kind.MISSING, 2 * third: Kind.DIFFERENT}
-        return places.get(slot % self._block, Kind.SAME)
+        return self._drift.get(slot % self._block, Kind.SAME)
 
     def holds(self, slot: int) -> bool:
         """Whether this table has an item in a slot."""
@@ -145,26 +154,12 @@ class Table:
 
     def key(self, slot: int) -> bytes:
         """The key of a slot as a wire-form JSON object."""
-        return b"{" + self._key_template % self._key_values(slot) + b"}"
+        return self._template.key(*self._key_values(slot))
 
     def item(self, slot: int) -> bytes:
-        """The item of a slot as a wire-form JSON object, about 400 bytes of it."""
-        variant = slot & 3
+        """The item of a slot as a wire-form JSON object."""
         altered = self.is_replica and self.kind(slot) is Kind.DIFFERENT
-        values: dict[bytes, object] = {
-            **self._key_values(slot),
-            b"name": _NAMES[variant],
-            b"status": b"altered" if altered else _STATUSES[(slot >> 2) & 3],
-            b"amount": slot * 7919 % 100_000,
-            b"cents": slot % 60,
-            b"quantity": slot % 17 + 1,
-            b"active": b"true" if slot & 1 else b"false",
-            b"city": _CITIES[(slot >> 1) & 3],
-            b"number": slot * 31 % 1_000,
-            b"note": _NOTES[variant],
-            b"minute": slot // 60 % 60,
-        }
-        return self._template % values
+        return self._template.item(slot, *self._key_values(slot), altered=altered)
 
     def find(self, key: Mapping[str, Mapping[str, str]]) -> int | None:
         """The slot of a wire-form key, or None where no slot has that key.
@@ -176,7 +171,7 @@ class Table:
         identity = key["id"]["S"]
         if not identity.startswith(_ID_PREFIX):
             return None
-        number = int(identity.removeprefix(_ID_PREFIX), 16) * _UNSCRAMBLE & _MASK
+        number = int(identity.removeprefix(_ID_PREFIX), 16) * UNSCRAMBLE & _MASK
         if self.layout.range_key:
             number = number * COLLECTION_SLOTS + int(key["created"]["N"]) - _FIRST_RANGE
         return number if number < self.slots else None
@@ -188,10 +183,12 @@ class Table:
     def chunk(self, start: int, end: int, *, keys_only: bool) -> Chunk:
         """The items of `range(start, end)`, whole or only their keys."""
         slots = list(self.present(start, end))
-        items = [self.item(slot) for slot in slots]
-        charged = sum(map(len, items))
-        encoded = [self.key(slot) for slot in slots] if keys_only else items
-        return Chunk(b",".join(encoded), len(slots), charged)
+        encoded = [self.key(slot) if keys_only else self.item(slot) for slot in slots]
+        ends, end = array("I"), -1
+        for one in encoded:
+            end += len(one) + 1
+            ends.append(end)
+        return Chunk(b",".join(encoded), bytes(slot - start for slot in slots), ends)
 
     def segment(self, number: int, total: int) -> tuple[int, int]:
         """First slot of a segment and the slot behind its last; item collections are never split."""
@@ -200,11 +197,12 @@ class Table:
             return first - first % COLLECTION_SLOTS, self.slots
         return first - first % COLLECTION_SLOTS, behind - behind % COLLECTION_SLOTS
 
-    def _key_values(self, slot: int) -> dict[bytes, object]:
+    def _key_values(self, slot: int) -> tuple[int, int]:
+        """The number that the hash key is made of, and the range key."""
         if not self.layout.range_key:
-            return {b"identity": slot * _SCRAMBLE & _MASK}
+            return slot, 0
         collection, place = divmod(slot, COLLECTION_SLOTS)
-        return {b"identity": collection * _SCRAMBLE & _MASK, b"created": _FIRST_RANGE + place}
+        return collection, _FIRST_RANGE + place
 
 
 class Pages:
@@ -220,29 +218,36 @@ class Pages:
         for start in range(0, self.table.slots, CHUNK_SLOTS):
             if self._room <= 0:
                 return
-            self._whole_chunk(start, keys_only=False)
+            self._chunk(start, keys_only=False)
 
-    def page(self, start: int, behind: int, *, keys_only: bool) -> tuple[list[Chunk], int]:
-        """The chunks of a page of about 1 MB from `start` on, and the slot behind the page.
+    def page(self, start: int, behind: int, most: int, *, keys_only: bool) -> tuple[list[bytes], int, int]:
+        """The next items from slot `start` on, `most` of them at most.
 
-        Pages end where a chunk ends, so that every page but a segment's first is made of whole chunks.
+        Returns:
+            Encoded runs of items, how many items there are, and the slot behind the last.
         """
-        end = min(behind, (start // CHUNK_SLOTS + PAGE_CHUNKS) * CHUNK_SLOTS)
-        chunks = []
-        while start < end:
-            stop = min(end, start - start % CHUNK_SLOTS + CHUNK_SLOTS)
-            if stop - start == CHUNK_SLOTS:
-                chunks.append(self._whole_chunk(start, keys_only=keys_only))
-            else:
-                chunks.append(self.table.chunk(start, stop, keys_only=keys_only))
-            start = stop
-        return chunks, end
+        runs, held = [], 0
+        while start < behind and held < most:
+            first = start - start % CHUNK_SLOTS
+            stop = min(behind - first, CHUNK_SLOTS)
+            part = self._chunk(first, keys_only=keys_only).part(start - first, stop, most - held)
+            if part.held:
+                runs.append(part.encoded)
+            held += part.held
+            start = first + part.behind
+        return runs, held, start
 
-    def _whole_chunk(self, start: int, *, keys_only: bool) -> Chunk:
+    def item(self, slot: int) -> bytes:
+        """The whole item of a slot that holds one."""
+        place = slot % CHUNK_SLOTS
+        cached = self._cache.get((slot - place, False))
+        return self.table.item(slot) if cached is None else cached.item(place)
+
+    def _chunk(self, start: int, *, keys_only: bool) -> Chunk:
         cached = self._cache.get((start, keys_only))
         if cached is not None:
             return cached
-        chunk = self.table.chunk(start, start + CHUNK_SLOTS, keys_only=keys_only)
+        chunk = self.table.chunk(start, min(start + CHUNK_SLOTS, self.table.slots), keys_only=keys_only)
         if self._room > 0:
             self._room -= len(chunk.encoded)
             self._cache[start, keys_only] = chunk

@@ -1,18 +1,20 @@
 """asyncrep compares two tables through its public API, confirmation included; everything is as by default.
 
 `--walk primary` leaves the run when the primary's walk is over: missing and different records only, what
-the loops of the other contestants find. `--walk full` is a whole check.
+the loops of the other contestants find; only the strategy batch-get has such a walk. `--walk full` is a
+whole check.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aioboto3
 
-from asyncrep import Limits, diff, open_table
+from asyncrep import Comparison, Limits, diff, open_table
 from asyncrep.progress import Event, PassEnded
 from benchmarks.contestants import contest
 
@@ -34,6 +36,21 @@ class EndAfterPrimary:
             self._time.reschedule(0)
 
 
+def chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """What of the arguments of `diff` was given on the command line; the rest is left to its defaults."""
+    limits: dict[str, int] = {"segments": options.segments}
+    if options.concurrency is not None:
+        limits["concurrency"] = options.concurrency
+    arguments: dict[str, Any] = {"limits": Limits(**limits)}
+    if options.settle is not None:
+        arguments["comparison"] = Comparison(settle=options.settle)
+    if options.strategy is not None:
+        if "strategy" not in inspect.signature(diff).parameters:
+            contest.not_possible("asyncrep.diff() has no strategies in this version")
+        arguments["strategy"] = options.strategy
+    return arguments
+
+
 async def contend(options: argparse.Namespace) -> None:
     """Compare all segments and count what is found."""
     session = aioboto3.Session(**contest.CREDENTIALS)
@@ -44,9 +61,8 @@ async def contend(options: argparse.Namespace) -> None:
     ):
         time = asyncio.timeout(None)
         observer = EndAfterPrimary(time) if options.walk == "primary" else None
-        limits = Limits(segments=options.segments)
         try:
-            async with time, diff(primary, replica, limits=limits, observer=observer) as discrepancies:
+            async with time, diff(primary, replica, observer=observer, **chosen(options)) as discrepancies:
                 report = discrepancies.report
                 async for discrepancy in discrepancies:
                     found[discrepancy.kind] += 1
@@ -60,6 +76,9 @@ async def contend(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = contest.arguments(__doc__)
     parser.add_argument("--walk", choices=tuple(_KINDS), default="full")
+    parser.add_argument("--strategy", help="dual-scan or batch-get; by default it is not given")
+    parser.add_argument("--concurrency", type=int)
+    parser.add_argument("--settle", type=float)
     options = parser.parse_args()
     contest.run(contend(options), options.loop)
 

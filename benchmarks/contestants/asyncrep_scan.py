@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def scan_segment(table: Table, segment: Segment) -> int:
     """Items of one segment."""
-    return sum([len(page.items) async for page in table.pages(segment)])
+    return sum([len(page.images) async for page in table.pages(segment)])
 
 
 async def contend(options: argparse.Namespace) -> None:

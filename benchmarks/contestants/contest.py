@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -24,6 +24,8 @@ CREDENTIALS = {
 }
 
 _ORPHANED = 3
+_NOT_POSSIBLE = 4
+"""Exit code of a contestant that cannot do what is asked of it; `benchmarks.measure` knows it too."""
 
 
 class _EndWithInput(argparse.Action):
@@ -55,6 +57,12 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 def finished(items: int, **found: int) -> None:
     """Say that `items` were read or compared and how many discrepancies of each kind were found."""
     print(json.dumps({"items": items, "found": found}), flush=True)
+
+
+def not_possible(why: str) -> NoReturn:
+    """End because this version of the contestant cannot do what is asked of it: its row is left out."""
+    print(why, file=sys.stderr, flush=True)
+    sys.exit(_NOT_POSSIBLE)
 
 
 def run(contest: Coroutine[Any, Any, None], loop: str) -> None:
