@@ -12,6 +12,7 @@
     │   ├── ThrottledError        still throttled after every retry
     │   ├── ConditionFailedError  a guarded write found something else than it expected
     │   └── RejectedError         the service refused this request as invalid; retrying cannot help
+    ├── BudgetExhaustedError      the next request could pass the budget of the run
     └── IncompleteRunError        a run ended before it had seen everything; carries its report
 
 botocore's and aiohttp's exceptions are translated into these once, in ``asyncrep.aws.errors``.
@@ -79,6 +80,10 @@ class ConditionFailedError(ServiceError):
 
 class RejectedError(ServiceError):
     """The service calls this very request invalid (a poison item, a limit passed)."""
+
+
+class BudgetExhaustedError(AsyncrepError):
+    """The next request could cost more than is left of the run's budget; it was not sent."""
 
 
 class IncompleteRunError(AsyncrepError):

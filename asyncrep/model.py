@@ -12,6 +12,7 @@ from asyncrep.errors import UsageError
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from asyncrep.flow.purse import Account
     from asyncrep.options import Limits
 
 KeyType = Literal["S", "N", "B"]
@@ -152,6 +153,7 @@ class Meter:
         read_units: read capacity units.
         write_units: write capacity units. A refused conditional write is charged too, but the service
             does not say how much in its answer, so it is not in here.
+        dollars: what these units cost on demand; zero where requests are not billed one by one.
         requests: calls answered, without those that were tried again.
         throttled: answers that said to slow down, or that left a part undone.
         slowed_to: the units per second that throttling leaves at this moment, the lower of reads and
@@ -160,6 +162,7 @@ class Meter:
 
     read_units: float = 0.0
     write_units: float = 0.0
+    dollars: float = 0.0
     requests: int = 0
     throttled: int = 0
     slowed_to: float | None = None
@@ -350,8 +353,8 @@ class Source(Protocol):
     def is_same_as(self, other: Source) -> bool:
         """Tell whether ``other`` is the very same place."""
 
-    def limited(self, limits: Limits) -> Self:
-        """Return the same source for one run: with that run's limits and a meter at zero."""
+    def limited(self, limits: Limits, account: Account | None = None) -> Self:
+        """Return the same source for one run: with that run's limits, its account and a meter at zero."""
 
     def key(self, image: Raw | bytes) -> bytes:
         """Return the canonical key of one of its images."""

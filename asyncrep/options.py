@@ -27,6 +27,8 @@ class Limits:
         read_percent: what reads may use of each table's own capacity, in percent of its read units per
             second. Of two limits the lower counts.
         write_percent: the same of writes.
+        max_cost: dollars that the requests of a run may cost, at the prices of ``asyncrep.cost``; None for
+            no limit. Before a request could pass it the run ends, incomplete.
 
     Raises:
         UsageError: a limit is zero or below, or a share above 100 percent.
@@ -38,11 +40,12 @@ class Limits:
     write_units: float | None = None
     read_percent: float | None = None
     write_percent: float | None = None
+    max_cost: float | None = None
 
     def __post_init__(self) -> None:
         if self.segments is not None:
             Segment(0, self.segments)
-        for name in ("concurrency", "read_units", "write_units"):
+        for name in ("concurrency", "read_units", "write_units", "max_cost"):
             value = getattr(self, name)
             if value is not None and not value > 0:  # also no NaN, which is not above anything
                 raise UsageError(f"{name.replace('_', ' ').capitalize()} must be above zero, not {value}.")
@@ -88,6 +91,26 @@ class Comparison:
             raise UsageError(f"Settle must be zero seconds or more, not {self.settle}.")
         if self.tries < 1:
             raise UsageError(f"Tries must be one or more, not {self.tries}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A random share of the tables that is looked at instead of all of them.
+
+    Attributes:
+        share: of thousands of small segments, above 0 and at most 1.
+        seed: makes the choice the same again; None for another one each time.
+
+    Raises:
+        UsageError: there is no such share.
+    """
+
+    share: float
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:  # also no NaN
+            raise UsageError(f"The share to sample must be above 0 and at most 1, not {self.share}.")
 
 
 def check_strategy(strategy: str) -> None:

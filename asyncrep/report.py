@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from asyncrep.model import State
 
 if TYPE_CHECKING:
     from asyncrep.model import Discrepancy
+
+
+@dataclass(slots=True)
+class Sampled:
+    """What a sample showed.
+
+    Attributes:
+        segments: segments that were looked at.
+        of: segments there are.
+        drifted: those of the looked at that hold confirmed discrepancies.
+        at_most: the share of all segments that hold any, at most, with 95 % confidence.
+    """
+
+    segments: int
+    of: int
+    drifted: int = 0
+    at_most: float | None = None
 
 
 @dataclass(slots=True)
@@ -21,10 +38,13 @@ class Report:
     Attributes:
         settled: the scan said different, the confirmation said equal.
         segment: the only segment that was looked at; None for all of them.
+        sampled: what a sample showed; None for a check of everything.
         present: items that a backfill left alone because the replica had one under the key.
         read_units, write_units: capacity units as the service counted them, both tables together.
         slowed_to: the units per second that throttling leaves the slower table at this moment; None when
             it holds nothing back. For progress only, as it says nothing of a run that has ended.
+        cost_usd: what these units cost on demand, by the prices of ``asyncrep.cost``; requests to
+            provisioned tables are not billed one by one.
         complete: every segment was seen to its end.
     """
 
@@ -47,8 +67,10 @@ class Report:
     skipped: int = 0
     present: int = 0
     segment: int | None = None
+    sampled: Sampled | None = None
     read_units: float = 0.0
     write_units: float = 0.0
+    cost_usd: float = 0.0
     throttled: int = 0
     slowed_to: float | None = None
     seconds: float = 0.0
@@ -98,4 +120,5 @@ class Report:
         summary = {name: values[name] for name in names[:position]}
         summary["compared"] = self.compared
         summary |= {name: values[name] for name in names[position:]}
+        summary["sampled"] = None if self.sampled is None else asdict(self.sampled)
         return summary | {"complete": self.complete}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from asyncrep.flow.limiter import Pace
+from asyncrep.flow.purse import Account, Purse
 from asyncrep.model import Meter
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from asyncrep.flow.clock import Clock
     from asyncrep.options import Limits
 
@@ -24,6 +28,13 @@ class Consumed(msgspec.Struct):
     CapacityUnits: float = 0.0
 
 
+class Cost(NamedTuple):
+    """What a call takes, in units: by estimate, and at the most."""
+
+    estimate: float
+    most: float
+
+
 class Budget:
     """One table's paces in one run: both directions, shared by everything that run does to the table.
 
@@ -31,8 +42,9 @@ class Budget:
         slots: bounds the requests under way besides scans. Held for a request, never for a wait.
     """
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
+    def __init__(self, limits: Limits, clock: Clock, account: Account | None = None) -> None:
         self._meter = Meter()
+        self._account = account or Account(Purse())
         self.slots = asyncio.Semaphore(limits.concurrency)
         self._paces: dict[Direction, Pace] = {
             "read": Pace(limits.read_units, clock),
@@ -54,13 +66,37 @@ class Budget:
         """Wait until ``estimate`` units may be spent."""
         await self._paces[direction].spend(estimate)
 
+    @asynccontextmanager
+    async def reserved(self, direction: Direction, most: float) -> AsyncIterator[None]:
+        """Put aside, for the time of one request, the dollars for the ``most`` units it can take.
+
+        Raises:
+            BudgetExhaustedError: they are not there.
+        """
+        purse = self._account.purse
+        if not purse.is_limited:
+            yield
+            return
+        dollars = most * self._price(direction)
+        await purse.reserve(dollars)
+        try:
+            yield
+        finally:
+            purse.give_back(dollars)
+
     def charge(self, direction: Direction, units: float, estimate: float) -> None:
-        """Count the units a call took and correct the pace by what the estimate missed."""
+        """Count the units a call took, their dollars, and correct the pace by what the estimate missed."""
         self._paces[direction].charge(units, estimate)
+        dollars = units * self._price(direction)
+        self._account.purse.spend(dollars)
+        self._meter.dollars += dollars
         if direction == "read":
             self._meter.read_units += units
         else:
             self._meter.write_units += units
+
+    def _price(self, direction: Direction) -> float:
+        return self._account.read if direction == "read" else self._account.write
 
     def answered(self) -> None:
         """Count a call that was answered."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from types_aiobotocore_dynamodb import DynamoDBClient
 
-    from asyncrep.aws.capacity import Budget, Direction
+    from asyncrep.aws.capacity import Budget, Cost, Direction
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.retry import RetryPolicy
 
@@ -52,7 +52,7 @@ class WireClient:
         self._client = client
 
     async def call(
-        self, operation: str, body: bytes, decode: Callable[[bytes], T], budget: Budget, estimate: float
+        self, operation: str, body: bytes, decode: Callable[[bytes], T], budget: Budget, cost: Cost
     ) -> T:
         """Send ``body`` as it is and return what ``decode`` makes of the answer's body.
 
@@ -64,8 +64,8 @@ class WireClient:
             body: the request.
             decode: reads the answer's body.
             budget: what the call may use; the caller charges it with what the answer says.
-            estimate: the units to wait for before each try. A throttled one was a turn as well: were
-                it given back, all who are throttled would go on at once.
+            cost: the units to wait for before each try, and the most it can take. A throttled try was a
+                turn as well: were it given back, all who are throttled would go on at once.
 
         Raises:
             ServiceError: the call failed for good; see ``asyncrep.errors`` for which one says what.
@@ -81,8 +81,8 @@ class WireClient:
         direction: Direction = "read" if operation in _READS else "write"
 
         async def attempt() -> T:
-            await budget.spend(direction, estimate)
-            async with slot:
+            await budget.spend(direction, cost.estimate)
+            async with budget.reserved(direction, cost.most), slot:
                 result = await method(**parameters)
             return decode(result[BODY])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
-from asyncrep.aws.capacity import Consumed, Estimator
+from asyncrep.aws.capacity import Consumed, Cost, Estimator
 from asyncrep.errors import ThrottledError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ BATCH_KEYS = 100
 """The most keys that one BatchGetItem takes."""
 
 
+_LARGEST_ITEM_UNITS = 100  # 400 KB, read strongly consistent
+_LARGEST_ANSWER_UNITS = 4096 + _LARGEST_ITEM_UNITS  # 16 MB, and the item that passes them
 _NAMED = 5  # keys that a message names
 
 
@@ -77,7 +79,9 @@ class BatchReader:
         stall = Stall(client, budget, "BatchGetItem", "read")
         while pending:
             batch, rest = pending[:BATCH_KEYS], pending[BATCH_KEYS:]
-            answer = await self._ask(client, budget, opening + b",".join(batch) + closing, len(batch))
+            answer = await self._ask(
+                client, budget, opening + b",".join(batch) + closing, len(batch), consistent=consistent
+            )
             for images in answer.Responses.values():
                 found.update((self._keys.key(image), image) for image in images)
             left = [
@@ -90,9 +94,12 @@ class BatchReader:
                 await stall.wait(left, progress=len(left) < len(batch))
         return found
 
-    async def _ask(self, client: WireClient, budget: Budget, body: bytes, size: int) -> _Answer:
+    async def _ask(
+        self, client: WireClient, budget: Budget, body: bytes, size: int, *, consistent: bool
+    ) -> _Answer:
         estimate = self._per_key.units * size
-        answer = await client.call("BatchGetItem", body, _decode, budget, estimate)
+        cost = Cost(estimate, _most_units(size, consistent=consistent))
+        answer = await client.call("BatchGetItem", body, _decode, budget, cost)
         units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity or ())
         done = size - sum(len(request.Keys) for request in (answer.UnprocessedKeys or {}).values())
         # What was left unprocessed used its turn, like a throttled call, and says nothing of the cost.
@@ -100,6 +107,12 @@ class BatchReader:
         if done:
             self._per_key.learn(units / done)
         return answer
+
+
+def _most_units(keys: int, *, consistent: bool) -> float:
+    """Return what a batch can take: 400 KB for each key, 16 MB and one item more for all."""
+    units = min(keys * _LARGEST_ITEM_UNITS, _LARGEST_ANSWER_UNITS)
+    return units if consistent else units / 2
 
 
 class Stall:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
-from asyncrep.aws.capacity import Consumed, Estimator
+from asyncrep.aws.capacity import Consumed, Cost, Estimator
 from asyncrep.model import Page
 
 if TYPE_CHECKING:
@@ -117,7 +117,13 @@ async def scan_pages(
     while True:
         limit, estimate = sizes.next(budget.rate("read"))
         ending = b"}" if limit is None else b',"Limit":%d}' % limit
-        answer = await client.call("Scan", opening + start + ending, _decode, budget, estimate)
+        answer = await client.call(
+            "Scan",
+            opening + start + ending,
+            _decode,
+            budget,
+            Cost(estimate, _PAGE_UNITS + _LARGEST_ITEM_UNITS),
+        )
         budget.charge("read", answer.units, estimate)
         sizes.learn(limit, len(answer.Items), answer.units)
         yield Page(segment.index, answer.Items)
@@ -133,7 +139,9 @@ async def holds_any_item(client: WireClient, budget: Budget) -> bool:
     )
     start = b""
     while True:
-        answer = await client.call("Scan", opening + start + b"}", _decode, budget, 0.0)
+        answer = await client.call(
+            "Scan", opening + start + b"}", _decode, budget, Cost(0.0, 2 * _LARGEST_ITEM_UNITS)
+        )
         budget.charge("read", answer.units, 0.0)
         if answer.Items:
             return True

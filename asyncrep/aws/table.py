@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from asyncrep.flow.clock import Clock
+    from asyncrep.flow.purse import Account
     from asyncrep.model import KeyedImage, Meter, Mutation, Outcome, Page, Segment, Source, TableSettings
 
 # A wrong host should not take a minute to say so.
@@ -50,14 +51,14 @@ class Table:
         ref: TableRef,
         region: str,
         settings: TableSettings,
-        limits: Limits | None = None,
+        budget: Budget,
     ) -> None:
         self.ref = ref
         self.region = region
         self.settings = settings
         self.keys = KeyReader(settings.schema)
         self._client = client
-        self._budget = Budget(limits or Limits(), client.clock)
+        self._budget = budget
         self._page_sizes = PageSizes()
         self._projection = Projection(settings.schema)
         self._reader = BatchReader(self.keys)
@@ -78,10 +79,10 @@ class Table:
         """The clock that passes the time between tries."""
         return self._client.clock
 
-    def limited(self, limits: Limits) -> Table:
-        """Return the same table for one run: with its own limits and a meter at zero."""
-        within = limits.within(self.settings.capacity)
-        return Table(self._client, self.ref, self.region, self.settings, within)
+    def limited(self, limits: Limits, account: Account | None = None) -> Table:
+        """Return the same table for one run: with its own limits and account, and a meter at zero."""
+        budget = Budget(limits.within(self.settings.capacity), self._client.clock, account)
+        return Table(self._client, self.ref, self.region, self.settings, budget)
 
     def is_same_as(self, other: Source) -> bool:
         """Tell whether both are one and the same table under two names, so far as can be told."""
@@ -178,4 +179,5 @@ async def open_table(
         )
         settings = await describe(WireClient(client, name, str(ref), opening, clock), Budget(Limits(), clock))
         region: str = client.meta.region_name
-        yield Table(WireClient(client, name, str(ref), retry, clock), ref, region, settings)
+        ready = WireClient(client, name, str(ref), retry, clock)
+        yield Table(ready, ref, region, settings, Budget(Limits(), clock))

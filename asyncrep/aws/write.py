@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
-from asyncrep.aws.capacity import Consumed, Estimator
+from asyncrep.aws.capacity import Consumed, Cost, Estimator
 from asyncrep.aws.guard import Expressions, expressions
 from asyncrep.aws.read import Stall
 from asyncrep.errors import ConditionFailedError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 BATCH_ITEMS = 25
 """The most items that one BatchWriteItem takes; together 16 MB, which 25 items of 400 KB never pass."""
+
+
+_LARGEST_UNITS = 400.0  # what writing an item of 400 KB takes
 
 
 class _PutRequest(msgspec.Struct):
@@ -84,7 +87,9 @@ class Writer:
 
     async def _send(self, client: WireClient, budget: Budget, body: bytes, size: int) -> _BulkAnswer:
         estimate = self._per_item.units * size
-        answer = await client.call("BatchWriteItem", body, _decode_bulk, budget, estimate)
+        answer = await client.call(
+            "BatchWriteItem", body, _decode_bulk, budget, Cost(estimate, size * _LARGEST_UNITS)
+        )
         units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity or ())
         done = size - sum(map(len, (answer.UnprocessedItems or {}).values()))
         # What was left unprocessed used its turn, like a throttled call, and says nothing of the cost.
@@ -106,7 +111,9 @@ class Writer:
         operation, body = _request(client.name, mutation, made)
         estimate = self._per_item.units
         try:
-            answer = await client.call(operation, body, _decode_guarded, budget, estimate)
+            answer = await client.call(
+                operation, body, _decode_guarded, budget, Cost(estimate, _LARGEST_UNITS)
+            )
         except ConditionFailedError:
             return Outcome(applied=False)
         units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0

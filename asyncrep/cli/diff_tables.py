@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from asyncrep.aws.place import Place
     from asyncrep.aws.table import Table
     from asyncrep.model import Discrepancy, Segment
-    from asyncrep.options import Comparison, Limits, Strategy
+    from asyncrep.options import Comparison, Limits, Sample, Strategy
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 
@@ -88,18 +88,22 @@ def diff_tables(
 ) -> None:
     """Check a replica in full, repair it, or fill a new one."""
     with exit_codes(verbose=telling.verbose):
-        check_combination(repairing, telling)
+        check_combination(repairing, telling, pace, comparing)
         check = Check(
             find_pair(primary, replica, places),
             pace.limits(),
-            Manner(pace.chosen_strategy(), pace.number_of_processes(), pace.one_segment()),
+            Manner(
+                pace.chosen_strategy(), pace.number_of_processes(), pace.one_segment(), pace.chosen_sample()
+            ),
             comparing.comparison(),
             repairing,
         )
         raise typer.Exit(check.run(telling))
 
 
-def check_combination(repairing: RepairOptions, telling: OutputOptions) -> None:
+def check_combination(
+    repairing: RepairOptions, telling: OutputOptions, pace: PaceOptions, comparing: CompareOptions
+) -> None:
     """Refuse options that would have no effect: whoever gives them expects one.
 
     Raises:
@@ -115,12 +119,25 @@ def check_combination(repairing: RepairOptions, telling: OutputOptions) -> None:
     given = [option for option, is_given in options.items() if is_given]
     if given and not repairing.repair:
         raise UsageError(f"{given[0]} has an effect only together with --repair.")
-    if repairing.backfill and (telling.output or telling.combined):
+    if repairing.backfill:
+        _check_backfill(repairing, telling, pace, comparing)
+
+
+def _check_backfill(
+    repairing: RepairOptions, telling: OutputOptions, pace: PaceOptions, comparing: CompareOptions
+) -> None:
+    if telling.output or telling.combined:
         raise UsageError(
             "--backfill does not compare, so it has no discrepancies for --output or --combined."
         )
-    if repairing.backfill and (repairing.no_delete or repairing.max_delete is not None):
+    if repairing.no_delete or repairing.max_delete is not None:
         raise UsageError("--backfill never deletes: --no-delete and --max-delete have no effect with it.")
+    if pace.sample is not None or pace.strategy != "auto":
+        raise UsageError(
+            "--backfill copies everything in its own way: --sample and --strategy have no effect with it."
+        )
+    if comparing.ignore_attribute:
+        raise UsageError("--backfill copies whole items: --ignore-attribute has no effect with it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +148,13 @@ class Manner:
         strategy: how both sides are walked.
         processes: over how many processes the segments are spread.
         segment: the only segment that is looked at, None for all.
+        sample: a random share that is looked at, None for everything.
     """
 
     strategy: Strategy = "auto"
     processes: int = 1
     segment: Segment | None = None
+    sample: Sample | None = None
 
 
 class Check:
@@ -217,6 +236,7 @@ class Check:
             strategy=self._manner.strategy,
             rules=repairing.rules(),
             segments=[segment] if segment else None,
+            sample=self._manner.sample,
             observer=observer,
         )
 
@@ -230,6 +250,7 @@ class Check:
             comparison=self._comparison,
             strategy=self._manner.strategy,
             segment=self._manner.segment,
+            sample=self._manner.sample,
             observer=observer,
         ) as found:
             async for _ in found:
@@ -246,6 +267,7 @@ class Check:
             strategy=self._manner.strategy,
             rules=self._repairing.rules(),
             segment=self._manner.segment,
+            sample=self._manner.sample,
             observer=observer,
         )
 

@@ -12,7 +12,7 @@ import typer
 
 from asyncrep.errors import UsageError
 from asyncrep.model import Segment
-from asyncrep.options import Comparison, Limits, check_strategy
+from asyncrep.options import Comparison, Limits, Sample, check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +168,23 @@ class PaceOptions:
         ),
     ] = None
 
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            metavar="USD",
+            help="Stop before the requests cost more. [dim]Prices: asyncrep plan.[/dim]",
+            rich_help_panel=_PACE,
+        ),
+    ] = None
+    sample: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Look at a random share of the tables only, as 0.01; says what that proves.",
+            rich_help_panel=_PACE,
+        ),
+    ] = None
+
     def limits(self) -> Limits:
         """Return the limits.
 
@@ -181,7 +198,20 @@ class PaceOptions:
             self.write_units,
             self.read_percent,
             self.write_percent,
+            self.max_cost,
         )
+
+    def chosen_sample(self) -> Sample | None:
+        """Return the sample that is to be taken, None for all.
+
+        Raises:
+            UsageError: there is no such share, or a single segment is meant as well.
+        """
+        if self.sample is None:
+            return None
+        if self.segment is not None:
+            raise UsageError("--sample chooses the segments itself: it does not go with --segment.")
+        return Sample(self.sample)
 
     def number_of_processes(self) -> int:
         """Return how many processes are to work; ``auto`` is one for each core.

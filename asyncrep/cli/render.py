@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asyncrep.cost.plan import usd
 from asyncrep.items.equality import decode_image, differing_attributes
 from asyncrep.model import Different, Discrepancy, State
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from asyncrep.model import WireValue
     from asyncrep.repair.record import AttributePair, RecordDiff
-    from asyncrep.report import Report
+    from asyncrep.report import Report, Sampled
 
 SHOWN = 10
 """How many discrepancies a summary shows."""
@@ -89,6 +90,8 @@ def show_summary(
             console.print(f"  … and {more:,} more; --output FILE has all of them", style="dim")
         console.print()
     say(console, _effort(report), "dim")
+    if report.sampled is not None and report.complete:
+        say(console, _proven(report.sampled))
     say(console, _conclusion(report, repairing=repairing, dry_run=dry_run))
 
 
@@ -162,6 +165,8 @@ def _effort(report: Report) -> str:
         + (f", {_units(report.write_units, 'write')}" if report.write_units else ""),
         f"{report.seconds:,.1f} s, {speed:,.0f} items/s",
     ]
+    if report.cost_usd:
+        parts.append(f"about {usd(report.cost_usd)}")
     if report.throttled:
         parts.append(f"throttled {plural(report.throttled, 'time')}")
     return "  " + " · ".join(parts)
@@ -195,7 +200,18 @@ def _conclusion(report: Report, *, repairing: bool, dry_run: bool = False) -> Te
         words += f"; {plural(report.in_flight, 'record')} kept changing and could not be judged"
         return Text(f"{words[0].upper()}{words[1:]}.", style="bold yellow")
     what = "The replica" if report.segment is None else f"Segment {report.segment} of {report.segments}"
+    if report.sampled is not None:
+        what = "The sample"
     return Text(f"{what} is right: {words}.", style="bold green")
+
+
+def _proven(sampled: Sampled) -> str:
+    holding = {0: "none of them holds discrepancies", 1: "1 of them holds discrepancies"}
+    held = holding.get(sampled.drifted, f"{sampled.drifted:,} of them hold discrepancies")
+    return (
+        f"A sample: {sampled.segments:,} of {plural(sampled.of, 'segment')}, chosen at random; {held}. With 95 % "
+        f"confidence at most {(sampled.at_most or 0.0) * 100:.2g} % of all segments do."
+    )
 
 
 def _backfill_conclusion(report: Report, *, repairing: bool) -> Text:

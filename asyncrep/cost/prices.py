@@ -7,6 +7,7 @@ import math
 import os
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -79,8 +80,7 @@ def load_prices(path: Path | None = None, *, environment: Mapping[str, str] = os
     Raises:
         UsageError: the file cannot be read, or holds something else than prices.
     """
-    packaged = files("asyncrep.cost").joinpath("prices.toml").read_text(encoding="utf-8")
-    own = _parsed(packaged, "prices.toml")
+    own = _packaged()
     if path is None and environment.get(PRICES_VARIABLE):
         path = Path(environment[PRICES_VARIABLE])
     if path is None:
@@ -93,6 +93,11 @@ def load_prices(path: Path | None = None, *, environment: Mapping[str, str] = os
     names = {**own.regions, **theirs.regions}
     merged = {name: {**own.regions.get(name, {}), **theirs.regions.get(name, {})} for name in names}
     return Prices(theirs.as_of, merged, overridden_by=str(path))
+
+
+@cache
+def _packaged() -> Prices:
+    return _parsed(files("asyncrep.cost").joinpath("prices.toml").read_text(encoding="utf-8"), "prices.toml")
 
 
 def _parsed(text: str, where: str, as_of: datetime.date | None = None) -> Prices:

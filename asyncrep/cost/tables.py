@@ -74,7 +74,7 @@ class PlannedTable:
         size = settings.size_bytes / settings.item_count if settings.item_count else 0.0
         return cls(
             label=label,
-            region=region or _region_of(settings.arn),
+            region=region or region_of(settings.arn),
             capacity=settings.capacity,
             items=settings.item_count or None,  # a count is six hours old: a new table's is zero
             item_size=size,
@@ -155,6 +155,7 @@ def total_divergence(primary: PlannedTable, replica: PlannedTable) -> Drift:
     return Drift(missing=primary.count, extraneous=replica.count)
 
 
-def _region_of(arn: str) -> str:
+def region_of(arn: str) -> str:
+    """Return the Region that an ARN names; some emulators name none."""
     parts = arn.split(":")
     return (parts[3] if len(parts) > 3 else "") or HOME_REGION

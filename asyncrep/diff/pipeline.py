@@ -10,7 +10,7 @@ from asyncrep.diff.confirm import Candidate, Verdict, confirm
 from asyncrep.diff.dual_scan import scan_both
 from asyncrep.diff.owners import Owners
 from asyncrep.diff.run import Run, check_comparable
-from asyncrep.errors import AsyncrepError, IncompleteRunError
+from asyncrep.errors import AsyncrepError, BudgetExhaustedError, IncompleteRunError
 from asyncrep.flow import stages
 from asyncrep.flow.stages import Gathering
 from asyncrep.progress import PassEnded, PassStarted
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.memory import Reservation
     from asyncrep.model import Discrepancy, Segment, Side, Source
-    from asyncrep.options import Comparison, Limits, Strategy
+    from asyncrep.options import Comparison, Limits, Sample, Strategy
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 
@@ -86,6 +86,7 @@ async def diff(
     comparison: Comparison | None = None,
     strategy: Strategy = "auto",
     segment: Segment | None = None,
+    sample: Sample | None = None,
     observer: Observer | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Discrepancies]:
@@ -101,6 +102,7 @@ async def diff(
         comparison: when two items count as the same.
         strategy: how both sides are walked; by default what takes fewer units.
         segment: check only this segment, of both sides.
+        sample: check only a random share of the tables.
         observer: is told how the run goes.
         clock: where time comes from.
 
@@ -122,6 +124,7 @@ async def diff(
         comparison=comparison,
         strategy=strategy,
         segments=[segment] if segment else None,
+        sample=sample,
         observer=observer,
         clock=clock,
     )
@@ -156,10 +159,13 @@ async def whole_run(run: Run[Any]) -> AsyncIterator[None]:
     try:
         yield
         run.report.complete = True
+    except BudgetExhaustedError as error:
+        seen = f"{run.report.scanned_primary:,} items of the primary and {run.report.scanned_replica:,} of the replica"
+        raise IncompleteRunError(f"{error} {seen} were seen.", run.report) from error
     except AsyncrepError as error:
         raise IncompleteRunError(str(error), run.report) from error
     finally:
-        run.tally()
+        run.close()
 
 
 async def confirmed(run: Run[Any], walk: Walk) -> AsyncGenerator[list[Discrepancy], None]:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
+from asyncrep.cost.account import check_budget, open_account
+from asyncrep.cost.plan import choose
+from asyncrep.cost.prices import load_prices
+from asyncrep.cost.tables import PlannedTable
+from asyncrep.diff.sample import most_drifted, sampled_segments, tiny_segments
 from asyncrep.errors import UsageError
 from asyncrep.flow.clock import Clock, SystemClock
 from asyncrep.flow.memory import Ledger
+from asyncrep.flow.purse import Purse
 from asyncrep.model import Meter, Segment, Source, TableSettings
-from asyncrep.options import Comparison, Limits, Strategy, check_strategy
+from asyncrep.options import Comparison, Limits, Sample, Strategy, check_strategy
 from asyncrep.progress import Advanced, Found, Note, Observer, PassName, RunStarted, Silent
-from asyncrep.report import Report
+from asyncrep.report import Report, Sampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asyncrep.cost.prices import Prices
     from asyncrep.model import Discrepancy
 
 _CONFIRMING_BYTES = 48 * 1024 * 1024
@@ -33,6 +40,7 @@ class Run(Generic[R]):
 
     Attributes:
         segments: the slices this run scans; all of a table's or a single one.
+        notes: what the user should know before it begins.
         elsewhere: what other processes consumed for this run.
         memory: bounds the images of records that are being confirmed or wait for who is told of them.
     """
@@ -47,8 +55,10 @@ class Run(Generic[R]):
     observer: Observer
     clock: Clock
     memory: Ledger
+    notes: Sequence[str] = ()
     elsewhere: Meter = field(default_factory=Meter)
-    _started: float = field(default=0.0)
+    _started: float = 0.0
+    _drifted: set[int] = field(default_factory=set)
 
     @classmethod
     def of(
@@ -60,6 +70,7 @@ class Run(Generic[R]):
         comparison: Comparison | None = None,
         strategy: Strategy = "auto",
         segments: Sequence[Segment] | None = None,
+        sample: Sample | None = None,
         observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> Run[R]:
@@ -72,20 +83,26 @@ class Run(Generic[R]):
             comparison: when two items count as the same.
             strategy: how both sides are walked.
             segments: only these, all of one total; without them the whole tables.
+            sample: only a random share of the tables.
             observer: is told how the run goes.
             clock: where time comes from.
 
         Raises:
-            UsageError: there is no such strategy.
+            UsageError: there is no such strategy, or the budget is too small for anything.
         """
         check_strategy(strategy)
-        chosen = "dual-scan" if strategy == "auto" else strategy
         limits = limits or Limits()
+        prices = load_prices()
+        purse = Purse(limits.max_cost)
+        accounts = [open_account(side.settings, prices, purse) for side in (primary, replica)]
+        budget_notes = check_budget(limits.max_cost, accounts)
+        chosen = _cheaper(primary, replica, prices, limits) if strategy == "auto" else strategy
         clock = clock or SystemClock()
-        chosen_segments = segments or all_segments(limits.segments or sensible_segments(primary.settings))
+        chosen_segments = segments or _segments(primary.settings, limits, sample)
+        total = chosen_segments[0].total
         return cls(
-            primary=primary.limited(limits),
-            replica=replica.limited(limits),
+            primary=primary.limited(limits, accounts[0]),
+            replica=replica.limited(limits, accounts[1]),
             limits=limits,
             comparison=comparison or Comparison(),
             strategy=chosen,
@@ -94,19 +111,21 @@ class Run(Generic[R]):
                 primary=primary.label,
                 replica=replica.label,
                 strategy=chosen,
-                segments=chosen_segments[0].total,
+                segments=total,
                 segment=segments[0].index if segments and len(segments) == 1 else None,
+                sampled=Sampled(len(chosen_segments), total) if sample else None,
             ),
             observer=observer or Silent(),
             clock=clock,
             memory=Ledger(_CONFIRMING_BYTES),
+            notes=budget_notes,
             _started=clock.monotonic(),
         )
 
     def start(self, notes: Sequence[str] = ()) -> None:
         """Tell the observer that the run begins, and what is worth knowing before it does."""
         self.observer.notice(RunStarted(self.report))
-        for note in (*notes, *setting_notes(self.primary, self.replica)):
+        for note in (*notes, *self.notes, *setting_notes(self.primary, self.replica)):
             self.observer.notice(Note(note))
 
     def estimate(self, settings: TableSettings) -> int | None:
@@ -121,18 +140,45 @@ class Run(Generic[R]):
 
     def conclude(self, found: Discrepancy) -> None:
         """Count a discrepancy that reached its final state and tell the observer."""
+        drift = self.report.drift
         self.report.count(found)
+        if self.report.drift > drift:
+            self._drifted.add(found.segment)
         self.observer.notice(Found(found))
+
+    def close(self) -> None:
+        """Bring the report up to date for good."""
+        self.tally()
+        sampled = self.report.sampled
+        if sampled is not None and self.report.complete:
+            sampled.drifted = len(self._drifted)
+            most = most_drifted(sampled.drifted, sampled.segments, sampled.of)
+            sampled.at_most = most / sampled.of
 
     def tally(self) -> None:
         """Bring the units and the time in the report up to date."""
         meters = (self.primary.meter, self.replica.meter, self.elsewhere)
         self.report.read_units = sum(meter.read_units for meter in meters)
         self.report.write_units = sum(meter.write_units for meter in meters)
+        self.report.cost_usd = sum(meter.dollars for meter in meters)
         self.report.throttled = sum(meter.throttled for meter in meters)
         slowed = [meter.slowed_to for meter in meters if meter.slowed_to is not None]
         self.report.slowed_to = min(slowed, default=None)
         self.report.seconds = self.clock.monotonic() - self._started
+
+
+def _cheaper(
+    primary: Source, replica: Source, prices: Prices, limits: Limits
+) -> Literal["batch-get", "dual-scan"]:
+    """Return the strategy that takes less, by what DescribeTable tells; see ``asyncrep.cost.plan``."""
+    ours, theirs = (PlannedTable.described(side.settings, side.label) for side in (primary, replica))
+    return choose(ours, theirs, prices, limits=limits).strategy
+
+
+def _segments(settings: TableSettings, limits: Limits, sample: Sample | None) -> list[Segment]:
+    if sample is None:
+        return all_segments(limits.segments or sensible_segments(settings))
+    return sampled_segments(sample, limits.segments or tiny_segments(settings))
 
 
 def all_segments(total: int) -> list[Segment]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asyncrep.diff.pipeline import whole_run
-from asyncrep.diff.run import Run, all_segments, check_comparable, sensible_segments
+from asyncrep.diff.run import Run, check_comparable, sensible_segments
 from asyncrep.diff.spool import Spool
 from asyncrep.errors import UsageError
 from asyncrep.parallel.messages import Job
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from asyncrep.aws.place import Place
     from asyncrep.model import Destination, Segment
-    from asyncrep.options import Comparison, Limits, Strategy
+    from asyncrep.options import Comparison, Limits, Sample, Strategy
     from asyncrep.parallel.messages import Task
     from asyncrep.progress import Observer
     from asyncrep.report import Report
@@ -36,6 +37,7 @@ async def run_in_processes(
     strategy: Strategy = "auto",
     rules: Rules | None = None,
     segments: Sequence[Segment] | None = None,
+    sample: Sample | None = None,
     observer: Observer | None = None,
 ) -> Report:
     """Run ``diff``, ``repair`` or ``backfill`` with the segments spread over worker processes.
@@ -54,6 +56,7 @@ async def run_in_processes(
         strategy: how both sides are walked.
         rules: what a repair may do.
         segments: only these.
+        sample: only a random share of the tables.
         observer: is told how the run goes.
 
     Raises:
@@ -65,16 +68,20 @@ async def run_in_processes(
     async with primary.open() as ours, replica.open() as theirs:
         check_comparable(ours, theirs)
         notes = [] if task == "diff" else await check_writable(ours, theirs, force=rules.force)
+        if sample is None and limits.segments is None:
+            limits = replace(limits, segments=processes * sensible_segments(ours.settings))
+        Run.of(ours, theirs, limits=split_limits(limits, processes))  # refuses what no worker could work with
         run: Run[Destination] = Run.of(
             ours,
             theirs,
             limits=limits,
             comparison=comparison,
             strategy=strategy,
-            segments=segments
-            or all_segments(limits.segments or processes * sensible_segments(ours.settings)),
+            segments=segments,
+            sample=sample,
             observer=observer,
         )
+        processes = min(processes, len(run.segments))
         if task == "backfill":
             run.report.strategy = "backfill"
         run.start(notes)

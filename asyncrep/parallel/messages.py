@@ -41,10 +41,14 @@ class Job(msgspec.Struct, tag=True):
 
 
 class Share(msgspec.Struct, tag=True):
-    """Some segments to do. ``told`` are the keys that a worker who died over them had concluded."""
+    """Some segments to do.
+
+    ``again`` says that a worker has died over them, ``told`` are the keys it had concluded.
+    """
 
     segments: list[int]
     total: int
+    again: bool = False
     told: list[bytes] = []
 
 
@@ -70,6 +74,7 @@ class Counts(msgspec.Struct, tag=True):
     again: int = 0
     read_units: float = 0.0
     write_units: float = 0.0
+    dollars: float = 0.0
     throttled: int = 0
     slowed_to: float | None = None
     strategy: str = ""
@@ -147,10 +152,20 @@ def framed(message: Order | News) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-async def next_frame(stream: asyncio.StreamReader) -> bytes | None:
-    """Return the body of the next message, None when the other side is gone, also in the middle of one."""
-    try:
-        (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
-        return await stream.readexactly(length)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
+class Frames:
+    """The messages that come in from another process. Waiting for one may be cancelled and begun anew."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+        self._length: int | None = None
+
+    async def next(self) -> bytes | None:
+        """Return the body of the next message, None when the other side is gone, also in the middle of one."""
+        try:
+            if self._length is None:
+                (self._length,) = _LENGTH.unpack(await self._stream.readexactly(_LENGTH.size))
+            body = await self._stream.readexactly(self._length)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        self._length = None
+        return body

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import deque
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from asyncrep import errors
 from asyncrep.diff.confirm import Candidate
@@ -15,6 +16,7 @@ from asyncrep.diff.spool import Spool
 from asyncrep.errors import AsyncrepError
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.model import Extraneous
+from asyncrep.parallel.hire import FAREWELL_SECONDS, command, hired
 from asyncrep.parallel.messages import (
     Aside,
     Broken,
@@ -24,18 +26,16 @@ from asyncrep.parallel.messages import (
     Share,
     Told,
     decode_news,
-    framed,
-    next_frame,
 )
 from asyncrep.progress import Note, PassEnded, PassStarted
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Sequence
 
     from asyncrep.diff.run import Run
     from asyncrep.model import Destination, Discrepancy, Segment
     from asyncrep.options import Limits
+    from asyncrep.parallel.hire import Worker
     from asyncrep.parallel.messages import Job, News
     from asyncrep.progress import PassName
 
@@ -44,9 +44,6 @@ _SHARES_EACH = 2
 
 _ATTEMPTS = 3
 """Workers that may die over one share before it is taken for the share's doing."""
-
-_FAREWELL_SECONDS = 10.0
-"""What a worker gets, when the run ends early, to conclude the writes it has under way."""
 
 _SUMS = ("scanned_primary", "scanned_replica", "matched", "settled", "present", "expired")
 
@@ -64,6 +61,7 @@ def split_limits(limits: Limits, processes: int) -> Limits:
         write_units=part(limits.write_units),
         read_percent=part(limits.read_percent),
         write_percent=part(limits.write_percent),
+        max_cost=part(limits.max_cost),
     )
 
 
@@ -75,6 +73,7 @@ class _Assignment:
         told: the keys that were concluded, also by workers who died over it.
         aside: what may be deleted when all is done; counts only once the share is done.
         pairs_told: how many of them were not extraneous, so that another walk meets them as pairs again.
+        kept: copies of a backfill by workers who died over it; they are found in the replica and met as pairs.
         shown: items of each side that the progress has shown, which is more than ``counts`` after a death.
     """
 
@@ -82,9 +81,15 @@ class _Assignment:
     told: Spool = field(default_factory=Spool)
     aside: Spool = field(default_factory=Spool)
     pairs_told: int = 0
+    kept: int = 0
     deaths: int = 0
     counts: Counts = field(default_factory=Counts)
     shown: dict[PassName, int] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Forget what is only of use while the share is on its way."""
+        self.told.close()
+        self.aside.close()
 
 
 class Pool:
@@ -95,12 +100,21 @@ class Pool:
         job: what every worker is to know.
         processes: how many workers there are.
         spool: gets the records that may be deleted when all is done.
+        arguments: what starts a worker.
     """
 
-    def __init__(self, run: Run[Destination], job: Job, processes: int, spool: Spool) -> None:
+    def __init__(
+        self,
+        run: Run[Destination],
+        job: Job,
+        processes: int,
+        spool: Spool,
+        arguments: Sequence[str] | None = None,
+    ) -> None:
         self._run = run
         self._job = job
         self._spool = spool
+        self._arguments = arguments or command()
         self._processes = min(processes, len(run.segments))
         self._waiting: deque[_Assignment] = deque()
         self._slowed: dict[int, float] = {}
@@ -121,44 +135,29 @@ class Pool:
             run.observer.notice(PassStarted(name, run.estimate(settings)))
         # Neighbouring segments are likely to lie in one partition: every share gets some of everywhere.
         number = min(self._processes * _SHARES_EACH, len(run.segments))
-        self._waiting.extend(_Assignment(run.segments[start::number]) for start in range(number))
-        await side_by_side(self._employ() for _ in range(self._processes))
+        shares = [_Assignment(run.segments[start::number]) for start in range(number)]
+        self._waiting.extend(shares)
+        try:
+            await side_by_side(self._employ() for _ in range(self._processes))
+        finally:
+            for share in shares:
+                share.close()
         for name in self._passes:
             run.observer.notice(PassEnded(name))
 
     async def _employ(self) -> None:
         """Keep one worker busy while shares are waiting; hire another if it dies."""
         while self._waiting:
-            async with self._hired() as worker:
+            async with hired(self._arguments) as worker:
+                worker.send(self._job)
                 while self._waiting:
                     share = self._waiting.popleft()
                     if not await self._have_done(worker, share):
                         break
 
-    @asynccontextmanager
-    async def _hired(self) -> AsyncIterator[Process]:
-        """Start a worker; see it off in the end, kindly if possible."""
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "asyncrep.parallel.worker",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            _send(worker, framed(self._job))
-            yield worker
-            assert worker.stdin is not None
-            worker.stdin.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_FAREWELL_SECONDS):
-                    await worker.wait()
-        finally:
-            if worker.returncode is None:
-                with suppress(ProcessLookupError):
-                    worker.kill()
-                await worker.wait()
-
-    async def _have_done(self, worker: Process, share: _Assignment) -> bool:
+    async def _have_done(self, worker: Worker, share: _Assignment) -> bool:
         """Give a worker a share and follow it; False when it died and the share waits again."""
-        _send(worker, framed(_order(share)))
+        worker.send(_order(share))
         try:
             ended = await self._follow(worker, share)
         except BaseException:
@@ -171,23 +170,25 @@ class Pool:
             self._take_back(worker, share)
         return ended
 
-    async def _follow(self, worker: Process, share: _Assignment) -> bool:
+    async def _follow(self, worker: Worker, share: _Assignment) -> bool:
         """Take what a worker tells until its share is done; False when it is gone before."""
-        assert worker.stdout is not None
-        while (frame := await next_frame(worker.stdout)) is not None:
-            news = decode_news(frame)
+        while (frame := await worker.news.next()) is not None:
+            try:
+                news = decode_news(frame)
+            except msgspec.DecodeError as error:
+                raise AsyncrepError(f"A worker process sent what is no message: {error}.") from error
             if isinstance(news, Done):
                 return True
             self._take(share, news)
         return False
 
-    async def _call_off(self, worker: Process, share: _Assignment) -> None:
-        """End a worker early and take what it still concludes."""
-        with suppress(ProcessLookupError):
-            worker.terminate()
-        with suppress(TimeoutError, AsyncrepError):
-            async with asyncio.timeout(_FAREWELL_SECONDS):
-                await self._follow(worker, share)
+    async def _call_off(self, worker: Worker, share: _Assignment) -> None:
+        """End a worker early and take what it still concludes, also when that cannot be passed on."""
+        worker.terminate()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                while await _fails(self._follow(worker, share)):
+                    pass
 
     def _take(self, share: _Assignment, news: News) -> None:
         """Make one message part of the run.
@@ -228,7 +229,7 @@ class Pool:
             _add(run.report, name, getattr(counts, name) - getattr(before, name))
         for name in ("missing", "repaired"):
             _add(run.report, name, counts.copied - before.copied)
-        for name in ("read_units", "write_units", "throttled"):
+        for name in ("read_units", "write_units", "dollars", "throttled"):
             _add(run.elsewhere, name, getattr(counts, name) - getattr(before, name))
         self._slowed[id(share)] = counts.slowed_to or 0.0
         run.elsewhere.slowed_to = sum(self._slowed.values()) or None
@@ -248,14 +249,13 @@ class Pool:
     def _finish(self, share: _Assignment) -> None:
         """Settle a share's account. A record concluded by a worker who died, and equal since, is no new pair."""
         if share.deaths:
-            self._run.report.matched -= share.pairs_told - share.counts.again
+            self._run.report.matched -= share.pairs_told - share.counts.again + share.kept
         self._slowed.pop(id(share), None)
         for candidate in share.aside:
             self._spool.add(candidate)
-        share.told.close()
-        share.aside.close()
+        share.close()
 
-    def _take_back(self, worker: Process, share: _Assignment) -> None:
+    def _take_back(self, worker: Worker, share: _Assignment) -> None:
         """Let a share wait again whose worker died; what it had counted but not told is forgotten.
 
         Raises:
@@ -264,15 +264,23 @@ class Pool:
         share.deaths += 1
         if share.deaths >= _ATTEMPTS:
             raise AsyncrepError(
-                f"{_ATTEMPTS} worker processes died over the same segments, the last one with exit code {worker.returncode}."
+                f"{_ATTEMPTS} worker processes died over the same segments, the last one with exit code {worker.exit_code}."
             )
         self._run.observer.notice(
-            Note(f"A worker process died (exit code {worker.returncode}); its segments are done again.")
+            Note(f"A worker process died (exit code {worker.exit_code}); its segments are done again.")
         )
         spent = share.counts
+        # What a backfill in bulk has copied is told of once more as copied by whoever does it again.
+        kept = 0 if self._job.in_bulk else spent.copied
+        share.kept += kept
         self._count(
             share,
-            Counts(read_units=spent.read_units, write_units=spent.write_units, throttled=spent.throttled),
+            Counts(
+                copied=kept,
+                read_units=spent.read_units,
+                write_units=spent.write_units,
+                throttled=spent.throttled,
+            ),
         )
         share.counts = Counts()
         share.aside.close()
@@ -281,15 +289,17 @@ class Pool:
 
 
 def _order(share: _Assignment) -> Share:
+    indexes = [segment.index for segment in share.segments]
     told = [candidate.key for candidate in share.told]
-    return Share([segment.index for segment in share.segments], share.segments[0].total, told)
+    return Share(indexes, share.segments[0].total, bool(share.deaths), told)
 
 
-def _send(worker: Process, frame: bytes) -> None:
-    """Send an order; whether it arrives is seen by what the worker answers."""
-    assert worker.stdin is not None
-    with suppress(ConnectionError):
-        worker.stdin.write(frame)
+async def _fails(following: Awaitable[object]) -> bool:
+    try:
+        await following
+    except Exception:  # noqa: BLE001 - the run is failing already, and what made it fail is what counts
+        return True
+    return False
 
 
 def _add(counts: object, name: str, amount: float) -> None:

@@ -1,12 +1,13 @@
 """A working process: does one share after another, and tells the leading process all that happens.
 
-Run as ``python -m asyncrep.parallel.worker`` by ``asyncrep.parallel.pool``; orders come on stdin, news go
-to stdout. A worker ends when stdin does, so that none is left behind when the leading process is killed.
+Begins in ``asyncrep.parallel.start``. Orders come on stdin, news go to the descriptor that stdout had.
+A worker ends when stdin does, so that none is left behind when the leading process is killed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -25,13 +26,13 @@ from asyncrep.parallel.messages import (
     Broken,
     Counts,
     Done,
+    Frames,
     Job,
     Said,
     Share,
     Told,
     decode_order,
     framed,
-    next_frame,
 )
 from asyncrep.progress import Advanced, Event, Found, Note
 from asyncrep.repair.backfill import fill
@@ -70,12 +71,16 @@ class Teller:
         channel: the way to the leading process.
         told: keys that are concluded already; they are counted and not told again.
         clock: spaces the counts out.
+        found_copies: what is found in the replica counts as copied: it was empty before the run.
     """
 
-    def __init__(self, channel: Channel, told: Collection[bytes], clock: Clock) -> None:
+    def __init__(
+        self, channel: Channel, told: Collection[bytes], clock: Clock, *, found_copies: bool
+    ) -> None:
         self._channel = channel
         self._told = told
         self._clock = clock
+        self._found_copies = found_copies
         self._next_counts = 0.0
         self._again = 0
         self.run: Run[Destination] | None = None
@@ -99,7 +104,10 @@ class Teller:
         """Say how far the share is."""
         if self.run is not None:
             self.run.tally()
-            self._channel.tell(_counts(self.run.report, self._again))
+            counts = _counts(self.run.report, self._again)
+            if self._found_copies:
+                counts.copied, counts.matched = counts.copied + counts.matched, 0
+            self._channel.tell(counts)
 
 
 def _counts(report: Report, again: int) -> Counts:
@@ -115,6 +123,7 @@ def _counts(report: Report, again: int) -> Counts:
         again=again,
         read_units=report.read_units,
         write_units=report.write_units,
+        dollars=report.cost_usd,
         throttled=report.throttled,
         slowed_to=report.slowed_to,
         strategy=report.strategy,
@@ -135,7 +144,7 @@ async def _serve(orders: asyncio.Queue[Order], channel: Channel) -> None:
 async def _do(job: Job, share: Share, tables: tuple[Table, Table], channel: Channel) -> None:
     """Do one share, and say that it is done."""
     clock = SystemClock()
-    teller = Teller(channel, frozenset(share.told), clock)
+    teller = Teller(channel, frozenset(share.told), clock, found_copies=job.in_bulk and share.again)
     run: Run[Destination] = Run.of(
         *tables,
         limits=job.limits,
@@ -150,13 +159,13 @@ async def _do(job: Job, share: Share, tables: tuple[Table, Table], channel: Chan
         run.report.strategy = "backfill"
     try:
         async with whole_run(run):
-            await _carry_out(job, run, channel)
+            await _carry_out(job, share, run, channel)
     finally:
         teller.tell_counts()
     channel.tell(Done())
 
 
-async def _carry_out(job: Job, run: Run[Destination], channel: Channel) -> None:
+async def _carry_out(job: Job, share: Share, run: Run[Destination], channel: Channel) -> None:
     match job.task:
         case "diff":
             async with aclosing(concluded(run)) as found:
@@ -169,16 +178,21 @@ async def _carry_out(job: Job, run: Run[Destination], channel: Channel) -> None:
                 for start in range(0, len(records), _ASIDE_GROUP):
                     channel.tell(Aside(records[start : start + _ASIDE_GROUP]))
         case "backfill":
-            await fill(run, in_bulk=job.in_bulk, dry_run=job.rules.dry_run)
+            # Whoever died over the share has written: what is in the replica now is not to be overwritten.
+            await fill(run, in_bulk=job.in_bulk and not share.again, dry_run=job.rules.dry_run)
 
 
 async def _listen(orders: asyncio.Queue[Order]) -> None:
     """Read orders from stdin until the leading process closes it or is gone."""
     stream = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), sys.stdin)
-    while (frame := await next_frame(stream)) is not None:
-        orders.put_nowait(decode_order(frame))
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), sys.stdin)
+    frames = Frames(stream)
+    try:
+        while (frame := await frames.next()) is not None:
+            orders.put_nowait(decode_order(frame))
+    finally:
+        transport.close()
 
 
 async def _work(channel: Channel) -> None:
@@ -192,21 +206,26 @@ async def _work(channel: Channel) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
 
 
-def main() -> None:
-    """Work until stdin ends. Ctrl-C reaches all processes of a terminal; the leading one decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = Channel(os.dup(sys.stdout.fileno()))
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not garble the news
-    with fast_runner() as runner, suppress(BrokenPipeError):
+def main(news: int) -> None:
+    """Work until stdin ends, and tell what happens on the descriptor ``news``."""
+    for library in ("botocore", "aiobotocore"):  # else logging prints their tracebacks on stderr
+        logging.getLogger(library).addHandler(logging.NullHandler())
+    channel = Channel(news)
+    with fast_runner() as runner:
         try:
             runner.run(_work(channel))
-        except* IncompleteRunError as errors:
-            cause = errors.exceptions[0].__cause__ or errors.exceptions[0]
-            channel.tell(Broken(type(cause).__name__, str(cause)))
-        except* AsyncrepError as errors:
-            first = errors.exceptions[0]
-            channel.tell(Broken(type(first).__name__, str(first)))
+        except* BrokenPipeError:
+            pass  # the leading process is gone, and nobody else wants to know
+        except* Exception as failures:  # noqa: BLE001 - told, and raised again over there
+            with suppress(BrokenPipeError):
+                channel.tell(_broken(failures))
 
 
-if __name__ == "__main__":
-    main()
+def _broken(failures: BaseExceptionGroup[Exception]) -> Broken:
+    """Say what no other worker would do better."""
+    first: BaseException = failures.exceptions[0]
+    if isinstance(first, IncompleteRunError):
+        first = first.__cause__ or first
+    if isinstance(first, AsyncrepError):
+        return Broken(type(first).__name__, str(first))
+    return Broken(AsyncrepError.__name__, f"Unexpected {type(first).__name__} in a worker process: {first}")

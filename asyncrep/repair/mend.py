@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from asyncrep.aws.guard import is_whole
 from asyncrep.diff.confirm import Candidate, confirm, read_strongly, same_side
-from asyncrep.errors import CredentialsError, PermissionDeniedError, ServiceError, TableNotFoundError
+from asyncrep.errors import (
+    AsyncrepError,
+    BudgetExhaustedError,
+    CredentialsError,
+    PermissionDeniedError,
+    ServiceError,
+    TableNotFoundError,
+)
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.items.equality import decode_image, differing_attributes, same_item
 from asyncrep.model import Extraneous, Put, State
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
 ROUNDS = 4
 """How often a record is written, verified and confirmed again before it is ``contested``."""
 
-_ENDS_THE_RUN = (CredentialsError, PermissionDeniedError, TableNotFoundError)
+_ENDS_THE_RUN = (BudgetExhaustedError, CredentialsError, PermissionDeniedError, TableNotFoundError)
 """What fails every record alike."""
 
 _CONTESTED = f"Somebody else kept changing the record during {ROUNDS} attempts to repair it."
@@ -95,7 +102,7 @@ class _Mending:
                     self._conclude(found.key, State.REPAIRED)
                 else:
                     again.append(found.key)
-        fatal = next((result for result in results if isinstance(result, ServiceError)), None)
+        fatal = next((result for result in results if isinstance(result, AsyncrepError)), None)
         if fatal is not None:
             raise fatal
         return again
@@ -142,7 +149,7 @@ class _Mending:
             if key in self._open:
                 self._conclude(key, State.FAILED, reason)
 
-    async def _write(self, found: Discrepancy) -> bool | ServiceError | None:
+    async def _write(self, found: Discrepancy) -> bool | AsyncrepError | None:
         """Send the mutations that mend one record.
 
         Returns:

@@ -15,7 +15,7 @@ from asyncrep.repair.rules import Rules, check_writable
 if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
     from asyncrep.model import Destination, Segment, Source
-    from asyncrep.options import Comparison, Limits, Strategy
+    from asyncrep.options import Comparison, Limits, Sample, Strategy
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 
@@ -30,6 +30,7 @@ async def repair(
     delete_extraneous: bool | None = None,
     rules: Rules | None = None,
     segment: Segment | None = None,
+    sample: Sample | None = None,
     observer: Observer | None = None,
     clock: Clock | None = None,
 ) -> Report:
@@ -47,6 +48,7 @@ async def repair(
         delete_extraneous: shorthand for ``rules=Rules(delete_extraneous=…)``; true if neither is given.
         rules: what the repair may do.
         segment: repair only this segment, of both sides.
+        sample: repair only a random share of the tables.
         observer: is told how the run goes.
         clock: where time comes from.
 
@@ -70,6 +72,7 @@ async def repair(
         comparison=comparison,
         strategy=strategy,
         segments=[segment] if segment else None,
+        sample=sample,
         observer=observer,
         clock=clock,
     )

@@ -1,0 +1,47 @@
+"""What a run's requests cost: opens the accounts of its two tables, and checks that a budget can do anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncrep.cost.tables import region_of
+from asyncrep.errors import UsageError
+from asyncrep.flow.purse import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncrep.cost.prices import Prices
+    from asyncrep.flow.purse import Purse
+    from asyncrep.model import TableSettings
+
+PAGE_UNITS = 128.5
+"""Read request units of a full page of a scan: 1 MB, eventually consistent, and the item that fills it."""
+
+_MILLION = 1e6
+
+
+def open_account(settings: TableSettings, prices: Prices, purse: Purse) -> Account:
+    """Return the account of one table. Requests to provisioned tables are not billed one by one."""
+    if settings.capacity.billing == "provisioned":
+        return Account(purse)
+    rates = prices.rates(region_of(settings.arn), settings.capacity.table_class)
+    return Account(purse, rates.read / _MILLION, rates.write / _MILLION)
+
+
+def check_budget(dollars: float | None, accounts: Sequence[Account]) -> list[str]:
+    """Refuse a budget that is too small for a single page; return what the user should know about it.
+
+    Raises:
+        UsageError: with what a page costs.
+    """
+    if dollars is None:
+        return []
+    page = min((account.read for account in accounts if account.read), default=0.0) * PAGE_UNITS
+    if dollars < page:
+        raise UsageError(
+            f"A budget of ${dollars:.6g} is too small: one page of 1 MB costs ${page:.2g}, before anything is compared."
+        )
+    if all(account.read for account in accounts):
+        return []
+    return ["Requests to a provisioned table are not billed one by one: the budget does not count them."]
