@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from asyncrep.model import WireValue
     from asyncrep.repair.record import AttributePair, RecordDiff
     from asyncrep.report import Report, Sampled
+
+_WORTH_TELLING = 0.0001  # dollars
 
 SHOWN = 10
 """How many discrepancies a summary shows."""
@@ -160,16 +163,21 @@ def _line(found: Discrepancy, ignored: Collection[str]) -> Text:
 def _effort(report: Report) -> str:
     speed = (report.scanned_primary + report.scanned_replica) / report.seconds if report.seconds else 0
     parts = [
-        f"{report.strategy}, {plural(report.segments, 'segment')}",
+        f"{report.strategy}, {_segments(report)}",
         _units(report.read_units, "read")
         + (f", {_units(report.write_units, 'write')}" if report.write_units else ""),
         f"{report.seconds:,.1f} s, {speed:,.0f} items/s",
     ]
-    if report.cost_usd:
-        parts.append(f"about {usd(report.cost_usd)}")
+    if report.cost_usd >= _WORTH_TELLING:
+        parts.append(usd(report.cost_usd))
     if report.throttled:
         parts.append(f"throttled {plural(report.throttled, 'time')}")
     return "  " + " · ".join(parts)
+
+
+def _segments(report: Report) -> str:
+    looked_at = f"{report.sampled.segments:,} of " if report.sampled is not None else ""
+    return looked_at + plural(report.segments, "segment")
 
 
 def _units(units: float, kind: str) -> str:
@@ -191,6 +199,8 @@ def _conclusion(report: Report, *, repairing: bool, dry_run: bool = False) -> Te
     if report.remaining:
         verb = "remains" if report.remaining == 1 else "remain"
         advice = "." if repairing else "; add --repair to bring the replica in line."
+        if _is_partial(report) and not repairing:
+            advice = "; --repair without --sample brings the replica in line."
         if dry_run:
             advice = "; nothing was written, this was a dry run."
         words = f"The replica is not right: {plural(report.remaining, 'discrepancy')} {verb}{advice}"
@@ -200,18 +210,34 @@ def _conclusion(report: Report, *, repairing: bool, dry_run: bool = False) -> Te
         words += f"; {plural(report.in_flight, 'record')} kept changing and could not be judged"
         return Text(f"{words[0].upper()}{words[1:]}.", style="bold yellow")
     what = "The replica" if report.segment is None else f"Segment {report.segment} of {report.segments}"
-    if report.sampled is not None:
+    if _is_partial(report):
         what = "The sample"
+        words += "; the rest of the replica was not looked at" if report.drift else ""
     return Text(f"{what} is right: {words}.", style="bold green")
 
 
+def _is_partial(report: Report) -> bool:
+    """Whether the run looked at a sample that leaves some of the tables out."""
+    return report.sampled is not None and report.sampled.segments < report.sampled.of
+
+
 def _proven(sampled: Sampled) -> str:
-    holding = {0: "none of them holds discrepancies", 1: "1 of them holds discrepancies"}
-    held = holding.get(sampled.drifted, f"{sampled.drifted:,} of them hold discrepancies")
+    held = f"{sampled.drifted:,}" if sampled.drifted else "none"
+    looked = f"{held} of them held discrepancies"
+    if sampled.segments == sampled.of:
+        return f"The sample is everything: all {plural(sampled.of, 'segment')} were looked at; {looked}."
     return (
-        f"A sample: {sampled.segments:,} of {plural(sampled.of, 'segment')}, chosen at random; {held}. With 95 % "
-        f"confidence at most {(sampled.at_most or 0.0) * 100:.2g} % of all segments do."
+        f"A sample: {sampled.segments:,} of {plural(sampled.of, 'segment')}, chosen at random; {looked}. With 95 % "
+        f"confidence at most {_percent(sampled.at_most or 0.0)} of all segments did."
     )
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent with two digits that count, rounded up: a bound must not shrink."""
+    percent = share * 100
+    digits = max(0, 1 - math.floor(math.log10(percent))) if percent > 0 else 0
+    steps = 10**digits
+    return f"{math.ceil(percent * steps - 1e-9) / steps:.{digits}f} %"
 
 
 def _backfill_conclusion(report: Report, *, repairing: bool) -> Text:

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from asyncrep.diff.run import Run
     from asyncrep.model import KeyedImage, Page, Segment, Side, Source
 
-MOST_OPEN_SEGMENTS = 32
+MOST_OPEN_SEGMENTS = 16
 """Segments joined at once; each has a scan of both sides open."""
 
-WINDOW_BYTES = 24 * 1024 * 1024
+WINDOW_BYTES = 8 * 1024 * 1024
 """What may wait for its partner, all segments together; beyond it the oldest are probed."""
 
-_LANES_AHEAD = 16
-"""Segments of which one side may be a page ahead of the other at the same time."""
+_FEW_LANES = 8
+"""Segments joined at once, up to which one side of each may be a page ahead of the other."""
 
 _BATCH_BYTES = 256 * 1024
 _LINGER_SECONDS = 1.0
@@ -120,12 +120,11 @@ class _March:
     def _lead_allowed(self, page: Page) -> int:
         """Return how many items one side may be ahead by, when ``page`` was the last that it delivered.
 
-        One page ahead keeps both scans busy; more would only fill the memory, and where many lanes are open
-        it is their number that keeps the client busy. A lead of several pages is always more than the last
-        of them, however many items each of them has.
+        Where few lanes are open, one page ahead keeps both scans busy; where there are many, their number
+        does, and pages that wait would only fill the memory. A lead of several pages is always more than
+        the last of them, however many items each of them has.
         """
-        ahead = sum(1 for lane in self._lanes.values() if any(map(lane.join.lead, self._sources)))
-        return len(page.images) if ahead <= _LANES_AHEAD else 0
+        return len(page.images) if len(self._lanes) <= _FEW_LANES else 0
 
     def _count(self, side: Side, items: int) -> None:
         if side == "primary":

@@ -88,9 +88,12 @@ class Run(Generic[R]):
             clock: where time comes from.
 
         Raises:
-            UsageError: there is no such strategy, or the budget is too small for anything.
+            UsageError: there is no such strategy, the budget is too small for anything, or segments and
+                a sample are given.
         """
         check_strategy(strategy)
+        if segments and sample:
+            raise UsageError("A sample chooses the segments itself: it does not go with a segment.")
         limits = limits or Limits()
         prices = load_prices()
         purse = Purse(limits.max_cost)
@@ -150,8 +153,9 @@ class Run(Generic[R]):
         """Bring the report up to date for good."""
         self.tally()
         sampled = self.report.sampled
-        if sampled is not None and self.report.complete:
+        if sampled is not None:
             sampled.drifted = len(self._drifted)
+        if sampled is not None and self.report.complete:
             most = most_drifted(sampled.drifted, sampled.segments, sampled.of)
             sampled.at_most = most / sampled.of
 

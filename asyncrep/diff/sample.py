@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from asyncrep.errors import UsageError
 from asyncrep.model import Segment
@@ -23,6 +23,9 @@ _SEGMENT_BYTES = 256 * 1024
 _SEGMENT_ITEMS = 500
 _LEAST_SEGMENTS = 2_000
 _MOST_SEGMENTS = 1_000_000  # what a Scan takes
+
+_RESOLUTION = 1e-7  # the logarithms of the factorials of a million are that exact, and ten times more
+_NEGLIGIBLE = 1e-17
 
 
 def tiny_segments(settings: TableSettings) -> int:
@@ -51,10 +54,12 @@ def most_drifted(drifted: int, sampled: int, total: int, confidence: float = CON
     fewer among ``sampled`` would still turn up in more than 5 % of all samples. Source: the Clopper-Pearson
     interval, with the hypergeometric distribution in place of the binomial one.
     """
+    # Floats miss a chance of just 5 % by less than this; it is no more than 5 % either way.
+    chance = (1 - confidence) * (1 + _RESOLUTION)
     least, most = drifted, total - (sampled - drifted)
     while least < most:
         middle = (least + most + 1) // 2
-        if _at_most(drifted, sampled, middle, total) > 1 - confidence:
+        if _at_most(drifted, sampled, middle, total) > chance:
             least = middle
         else:
             most = middle - 1
@@ -62,12 +67,38 @@ def most_drifted(drifted: int, sampled: int, total: int, confidence: float = CON
 
 
 def _at_most(found: int, sampled: int, drifted: int, total: int) -> float:
-    """Return how likely a sample holds ``found`` or fewer of the ``drifted`` among ``total`` segments."""
-    ways = _log_choose(total, sampled)
-    return sum(
-        math.exp(_log_choose(drifted, number) + _log_choose(total - drifted, sampled - number) - ways)
-        for number in range(max(0, sampled - (total - drifted)), min(found, drifted, sampled) + 1)
+    """Return how likely a sample holds ``found`` or fewer of the ``drifted`` among ``total`` segments.
+
+    Summed away from the likeliest number, so that the terms only get smaller and few of them count.
+    """
+    likeliest = (sampled + 1) * (drifted + 1) // (total + 2)
+    if found >= likeliest:
+        return 1.0 - _sum(found + 1, 1, sampled, drifted, total)
+    return _sum(found, -1, sampled, drifted, total)
+
+
+def _sum(number: int, step: Literal[-1, 1], sampled: int, drifted: int, total: int) -> float:
+    """Return how likely a sample holds ``number`` of the drifted segments, or any number beyond it."""
+    lowest, highest = max(0, sampled - (total - drifted)), min(drifted, sampled)
+    if not lowest <= number <= highest:
+        return 0.0
+    rest = (
+        total - drifted - sampled
+    )  # of segments that are neither drifted nor sampled, were all drifted sampled
+    chance = math.exp(
+        _log_choose(drifted, number)
+        + _log_choose(total - drifted, sampled - number)
+        - _log_choose(total, sampled)
     )
+    likelihood = 0.0
+    while lowest <= number <= highest and chance > likelihood * _NEGLIGIBLE:
+        likelihood += chance
+        if step > 0:
+            chance *= (drifted - number) / (number + 1) * (sampled - number) / (rest + number + 1)
+        else:
+            chance *= number / (drifted - number + 1) * (rest + number) / (sampled - number + 1)
+        number += step
+    return likelihood
 
 
 def _log_choose(total: int, chosen: int) -> float:
