@@ -13,6 +13,7 @@ from asyncrep.aws.table import Table, open_table
 from asyncrep.diff.pipeline import Discrepancies, diff
 from asyncrep.errors import (
     AsyncrepError,
+    BudgetExhaustedError,
     ConditionFailedError,
     CredentialsError,
     IncompleteRunError,
@@ -45,19 +46,20 @@ from asyncrep.model import (
     State,
     TableSettings,
 )
-from asyncrep.options import Comparison, Limits
+from asyncrep.options import Comparison, Limits, Sample, Strategy
 from asyncrep.progress import Advanced, Event, Found, Note, Observer, PassEnded, PassStarted, RunStarted
 from asyncrep.repair.backfill import backfill
 from asyncrep.repair.record import AttributePair, RecordDiff, diff_record, replicate_record
 from asyncrep.repair.rules import Rules
 from asyncrep.repair.runner import repair
-from asyncrep.report import Report
+from asyncrep.report import Report, Sampled
 from asyncrep.version import __version__
 
 __all__ = [
     "Advanced",
     "AsyncrepError",
     "AttributePair",
+    "BudgetExhaustedError",
     "Clock",
     "Comparison",
     "ConditionFailedError",
@@ -89,10 +91,13 @@ __all__ = [
     "RetryPolicy",
     "Rules",
     "RunStarted",
+    "Sample",
+    "Sampled",
     "Segment",
     "ServiceError",
     "Source",
     "State",
+    "Strategy",
     "SystemClock",
     "Table",
     "TableNotFoundError",

@@ -110,8 +110,13 @@ def test_the_keys_that_the_configuration_s_comment_names_are_known(tmp_path: Pat
 
 
 def test_the_links_of_the_readme_lead_somewhere() -> None:
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     for target in re.findall(r"\]\(([^):]+)\)", README):
-        assert (Path(__file__).parents[2] / target).exists(), target
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        else:
+            assert (Path(__file__).parents[2] / target).exists(), target
 
 
 def test_the_readme_has_nothing_left_to_fill_in() -> None:
