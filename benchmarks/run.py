@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks import sections
+from benchmarks.cores import cores
 from benchmarks.items import SMALLEST
 from benchmarks.ring import Attempts
 from benchmarks.rows import ROWS
@@ -15,7 +16,12 @@ from benchmarks.rows import ROWS
 if TYPE_CHECKING:
     from types import FrameType
 
-_SECTIONS = {"compare": sections.compare, "latency": sections.latency, "units": sections.units}
+_SECTIONS = {
+    "compare": sections.compare,
+    "latency": sections.latency,
+    "cores": cores,
+    "units": sections.units,
+}
 
 
 def _count(text: str) -> int:

@@ -8,13 +8,12 @@ whole check.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import aioboto3
 
-from asyncrep import Comparison, Limits, diff, open_table
+from asyncrep import Comparison, Limits, Report, diff, open_table
 from asyncrep.progress import Event, PassEnded
 from benchmarks.contestants import contest
 
@@ -45,8 +44,6 @@ def chosen(options: argparse.Namespace) -> dict[str, Any]:
     if options.settle is not None:
         arguments["comparison"] = Comparison(settle=options.settle)
     if options.strategy is not None:
-        if "strategy" not in inspect.signature(diff).parameters:
-            contest.not_possible("asyncrep.diff() has no strategies in this version")
         arguments["strategy"] = options.strategy
     return arguments
 
@@ -61,6 +58,7 @@ async def contend(options: argparse.Namespace) -> None:
     ):
         time = asyncio.timeout(None)
         observer = EndAfterPrimary(time) if options.walk == "primary" else None
+        report = Report("", "")
         try:
             async with time, diff(primary, replica, observer=observer, **chosen(options)) as discrepancies:
                 report = discrepancies.report
