@@ -2,7 +2,10 @@
 
 Steps:
     messages.py   what both kinds of process say to each other, over pipes
-    pool.py       the leading process: cuts segments into shares, hires workers, merges what they tell
+    lead.py       the leading process: checks, has all segments done, deletes last
+    pool.py       cuts segments into shares, hands them to workers, merges what they tell
+    hire.py       starts workers and sees them off
+    start.py      a worker's first steps, before it imports anything
     worker.py     a working process: one event loop, one share at a time, told as it goes
 
 Glossary:

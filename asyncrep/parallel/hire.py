@@ -76,12 +76,7 @@ async def hired(arguments: Sequence[str]) -> AsyncIterator[Worker]:
     Raises:
         AsyncrepError: no process can be started.
     """
-    pipe = asyncio.subprocess.PIPE
-    try:
-        process = await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe)
-    except OSError as error:
-        raise AsyncrepError(f"A worker process could not be started: {error.strerror or error}.") from error
-    worker = Worker(process)
+    worker = await _start(arguments)
     try:
         yield worker
         worker.dismiss()
@@ -92,3 +87,19 @@ async def hired(arguments: Sequence[str]) -> AsyncIterator[Worker]:
         if worker.exit_code is None:
             worker.kill()
             await worker.wait()
+
+
+async def _start(arguments: Sequence[str]) -> Worker:
+    """Start a worker; when that is cancelled meanwhile, see to it that none is left."""
+    pipe = asyncio.subprocess.PIPE
+    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe))
+    try:
+        return Worker(await asyncio.shield(starting))
+    except OSError as error:
+        raise AsyncrepError(f"A worker process could not be started: {error.strerror or error}.") from error
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            worker = Worker(await starting)
+            worker.kill()
+            await worker.wait()
+        raise

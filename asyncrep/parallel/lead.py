@@ -10,7 +10,7 @@ from asyncrep.diff.run import Run, check_comparable, sensible_segments
 from asyncrep.diff.spool import Spool
 from asyncrep.errors import UsageError
 from asyncrep.parallel.messages import Job
-from asyncrep.parallel.pool import Pool, split_limits
+from asyncrep.parallel.pool import Pool, number_of_shares, split_limits
 from asyncrep.progress import Note
 from asyncrep.repair.deletions import Deletions
 from asyncrep.repair.rules import Rules, check_writable
@@ -70,7 +70,6 @@ async def run_in_processes(
         notes = [] if task == "diff" else await check_writable(ours, theirs, force=rules.force)
         if sample is None and limits.segments is None:
             limits = replace(limits, segments=processes * sensible_segments(ours.settings))
-        Run.of(ours, theirs, limits=split_limits(limits, processes))  # refuses what no worker could work with
         run: Run[Destination] = Run.of(
             ours,
             theirs,
@@ -82,6 +81,11 @@ async def run_in_processes(
             observer=observer,
         )
         processes = min(processes, len(run.segments))
+        if limits.max_cost is not None:
+            part = limits.max_cost / number_of_shares(processes, len(run.segments))
+            Run.of(
+                ours, theirs, limits=replace(limits, max_cost=part)
+            )  # refuses what no worker could work with
         if task == "backfill":
             run.report.strategy = "backfill"
         run.start(notes)

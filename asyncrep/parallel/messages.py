@@ -43,12 +43,14 @@ class Job(msgspec.Struct, tag=True):
 class Share(msgspec.Struct, tag=True):
     """Some segments to do.
 
-    ``again`` says that a worker has died over them, ``told`` are the keys it had concluded.
+    ``again`` says that a worker has died over them, ``told`` are the keys it had concluded. ``max_cost`` are
+    the dollars that the share may cost.
     """
 
     segments: list[int]
     total: int
     again: bool = False
+    max_cost: float | None = None
     told: list[bytes] = []
 
 

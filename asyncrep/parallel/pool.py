@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -45,11 +46,15 @@ _SHARES_EACH = 2
 _ATTEMPTS = 3
 """Workers that may die over one share before it is taken for the share's doing."""
 
+_CONSUMED = ("read_units", "write_units", "dollars", "throttled")
 _SUMS = ("scanned_primary", "scanned_replica", "matched", "settled", "present", "expired")
 
 
 def split_limits(limits: Limits, processes: int) -> Limits:
-    """Return what each of ``processes`` workers may use, so that all of them together keep the limits."""
+    """Return what each of ``processes`` workers may use, so that all of them together keep the limits.
+
+    A budget is not split among workers: each share gets its part when it is given to one.
+    """
 
     def part(whole: float | None) -> float | None:
         return None if whole is None else whole / processes
@@ -61,8 +66,12 @@ def split_limits(limits: Limits, processes: int) -> Limits:
         write_units=part(limits.write_units),
         read_percent=part(limits.read_percent),
         write_percent=part(limits.write_percent),
-        max_cost=part(limits.max_cost),
     )
+
+
+def number_of_shares(processes: int, segments: int) -> int:
+    """Return into how many shares the segments are cut."""
+    return min(processes * _SHARES_EACH, segments)
 
 
 @dataclass(slots=True)
@@ -72,8 +81,10 @@ class _Assignment:
     Attributes:
         told: the keys that were concluded, also by workers who died over it.
         aside: what may be deleted when all is done; counts only once the share is done.
-        pairs_told: how many of them were not extraneous, so that another walk meets them as pairs again.
+        pairs_told: how many of them were not extraneous.
+        pairs_before: how many of these by workers who died over it; whoever does it again meets them as pairs.
         kept: copies of a backfill by workers who died over it; they are found in the replica and met as pairs.
+        promised: the dollars that a worker may spend on it at this moment, None for no limit or no worker.
         shown: items of each side that the progress has shown, which is more than ``counts`` after a death.
     """
 
@@ -81,7 +92,9 @@ class _Assignment:
     told: Spool = field(default_factory=Spool)
     aside: Spool = field(default_factory=Spool)
     pairs_told: int = 0
+    pairs_before: int = 0
     kept: int = 0
+    promised: float | None = None
     deaths: int = 0
     counts: Counts = field(default_factory=Counts)
     shown: dict[PassName, int] = field(default_factory=dict)
@@ -116,6 +129,7 @@ class Pool:
         self._spool = spool
         self._arguments = arguments or command()
         self._processes = min(processes, len(run.segments))
+        self._shares: list[_Assignment] = []
         self._waiting: deque[_Assignment] = deque()
         self._slowed: dict[int, float] = {}
         self._notes: set[str] = set()
@@ -134,13 +148,13 @@ class Pool:
             settings = run.replica.settings if name == "replica" else run.primary.settings
             run.observer.notice(PassStarted(name, run.estimate(settings)))
         # Neighbouring segments are likely to lie in one partition: every share gets some of everywhere.
-        number = min(self._processes * _SHARES_EACH, len(run.segments))
-        shares = [_Assignment(run.segments[start::number]) for start in range(number)]
-        self._waiting.extend(shares)
+        number = number_of_shares(self._processes, len(run.segments))
+        self._shares = [_Assignment(run.segments[start::number]) for start in range(number)]
+        self._waiting.extend(self._shares)
         try:
             await side_by_side(self._employ() for _ in range(self._processes))
         finally:
-            for share in shares:
+            for share in self._shares:
                 share.close()
         for name in self._passes:
             run.observer.notice(PassEnded(name))
@@ -157,6 +171,7 @@ class Pool:
 
     async def _have_done(self, worker: Worker, share: _Assignment) -> bool:
         """Give a worker a share and follow it; False when it died and the share waits again."""
+        share.promised = self._affordable()
         worker.send(_order(share))
         try:
             ended = await self._follow(worker, share)
@@ -169,6 +184,16 @@ class Pool:
             await worker.wait()
             self._take_back(worker, share)
         return ended
+
+    def _affordable(self) -> float | None:
+        """Return what the next share may cost: its part of what nobody has spent or may still spend."""
+        if self._run.limits.max_cost is None:
+            return None
+        outstanding = sum(
+            max(0.0, share.promised - share.counts.dollars) for share in self._shares if share.promised
+        )
+        left = self._run.limits.max_cost - self._run.elsewhere.dollars - outstanding
+        return max(left / (len(self._waiting) + 1), sys.float_info.min)
 
     async def _follow(self, worker: Worker, share: _Assignment) -> bool:
         """Take what a worker tells until its share is done; False when it is gone before."""
@@ -229,7 +254,7 @@ class Pool:
             _add(run.report, name, getattr(counts, name) - getattr(before, name))
         for name in ("missing", "repaired"):
             _add(run.report, name, counts.copied - before.copied)
-        for name in ("read_units", "write_units", "dollars", "throttled"):
+        for name in _CONSUMED:
             _add(run.elsewhere, name, getattr(counts, name) - getattr(before, name))
         self._slowed[id(share)] = counts.slowed_to or 0.0
         run.elsewhere.slowed_to = sum(self._slowed.values()) or None
@@ -249,8 +274,9 @@ class Pool:
     def _finish(self, share: _Assignment) -> None:
         """Settle a share's account. A record concluded by a worker who died, and equal since, is no new pair."""
         if share.deaths:
-            self._run.report.matched -= share.pairs_told - share.counts.again + share.kept
+            self._run.report.matched -= share.pairs_before - share.counts.again + share.kept
         self._slowed.pop(id(share), None)
+        share.promised = None
         for candidate in share.aside:
             self._spool.add(candidate)
         share.close()
@@ -261,7 +287,9 @@ class Pool:
         Raises:
             AsyncrepError: too many workers died over it.
         """
+        share.promised = None
         share.deaths += 1
+        share.pairs_before = share.pairs_told
         if share.deaths >= _ATTEMPTS:
             raise AsyncrepError(
                 f"{_ATTEMPTS} worker processes died over the same segments, the last one with exit code {worker.exit_code}."
@@ -275,12 +303,7 @@ class Pool:
         share.kept += kept
         self._count(
             share,
-            Counts(
-                copied=kept,
-                read_units=spent.read_units,
-                write_units=spent.write_units,
-                throttled=spent.throttled,
-            ),
+            Counts(copied=kept, **{name: getattr(spent, name) for name in _CONSUMED}),
         )
         share.counts = Counts()
         share.aside.close()
@@ -291,7 +314,7 @@ class Pool:
 def _order(share: _Assignment) -> Share:
     indexes = [segment.index for segment in share.segments]
     told = [candidate.key for candidate in share.told]
-    return Share(indexes, share.segments[0].total, bool(share.deaths), told)
+    return Share(indexes, share.segments[0].total, bool(share.deaths), share.promised, told)
 
 
 async def _fails(following: Awaitable[object]) -> bool:

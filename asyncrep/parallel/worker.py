@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asyncrep.diff.pipeline import concluded, whole_run
@@ -147,7 +148,7 @@ async def _do(job: Job, share: Share, tables: tuple[Table, Table], channel: Chan
     teller = Teller(channel, frozenset(share.told), clock, found_copies=job.in_bulk and share.again)
     run: Run[Destination] = Run.of(
         *tables,
-        limits=job.limits,
+        limits=replace(job.limits, max_cost=share.max_cost),
         comparison=job.comparison,
         strategy=job.strategy,  # type: ignore[arg-type] # checked by Run.of
         segments=[Segment(index, share.total) for index in share.segments],
