@@ -219,6 +219,8 @@ class PaceOptions:
         Raises:
             UsageError: it is neither ``auto`` nor a number above zero.
         """
+        if self.processes == "auto" and self.segment is not None:
+            return 1  # one segment cannot be spread
         if self.processes == "auto":
             return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if not self.processes.isdecimal() or not int(self.processes):

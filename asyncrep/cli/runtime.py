@@ -41,19 +41,23 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
     Raises:
         Interrupted: a signal ended it; everything it had open is closed.
     """
-    with fast_runner() as runner:
-        return runner.run(_until_signalled(main))
+    signalled = asyncio.Event()
+    try:
+        with fast_runner() as runner:
+            return runner.run(_until(signalled, main))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        if signalled.is_set():
+            raise Interrupted from None
+        raise
 
 
-async def _until_signalled(main: Coroutine[Any, Any, T]) -> T:
+async def _until(signalled: asyncio.Event, main: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    signalled = False
 
     def stop() -> None:
-        nonlocal signalled
-        signalled = True
+        signalled.set()
         for number in handled:  # a second Ctrl-C does not wait for anything
             loop.remove_signal_handler(number)
         task.cancel()
@@ -61,12 +65,7 @@ async def _until_signalled(main: Coroutine[Any, Any, T]) -> T:
     handled = () if sys.platform == "win32" else (signal.SIGINT, signal.SIGTERM)
     for number in handled:
         loop.add_signal_handler(number, stop)
-    try:
-        return await main
-    except asyncio.CancelledError:
-        if signalled:
-            raise Interrupted from None
-        raise
+    return await main
 
 
 @contextmanager

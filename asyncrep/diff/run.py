@@ -40,6 +40,7 @@ class Run(Generic[R]):
 
     Attributes:
         segments: the slices this run scans; all of a table's or a single one.
+        purse: what the run may still spend, other processes' spending included.
         notes: what the user should know before it begins.
         elsewhere: what other processes consumed for this run.
         memory: bounds the images of records that are being confirmed or wait for who is told of them.
@@ -55,6 +56,7 @@ class Run(Generic[R]):
     observer: Observer
     clock: Clock
     memory: Ledger
+    purse: Purse
     notes: Sequence[str] = ()
     elsewhere: Meter = field(default_factory=Meter)
     _started: float = 0.0
@@ -121,6 +123,7 @@ class Run(Generic[R]):
             observer=observer or Silent(),
             clock=clock,
             memory=Ledger(_CONFIRMING_BYTES),
+            purse=purse,
             notes=budget_notes,
             _started=clock.monotonic(),
         )
