@@ -28,7 +28,8 @@ class Limits:
             second. Of two limits the lower counts.
         write_percent: the same of writes.
         max_cost: dollars that the requests of a run may cost, at the prices of ``asyncrep.cost``; None for
-            no limit. Before a request could pass it the run ends, incomplete.
+            no limit. Before a request could pass it the run ends, incomplete. What the service does not
+            tell is not counted: refused conditional writes, and calls whose answers got lost.
 
     Raises:
         UsageError: a limit is zero or below, or a share above 100 percent.

@@ -16,10 +16,11 @@ class Sampled:
     """What a sample showed.
 
     Attributes:
-        segments: segments that were looked at.
+        segments: segments that were chosen; a complete run has looked at all of them.
         of: segments there are.
-        drifted: those of the looked at that hold confirmed discrepancies.
-        at_most: the share of all segments that hold any, at most, with 95 % confidence.
+        drifted: those of the chosen in which discrepancies were confirmed, whether or not they were repaired.
+        at_most: the share of all segments that held any, at most, with 95 % confidence; None for an
+            incomplete run, which proves nothing.
     """
 
     segments: int

@@ -68,21 +68,31 @@ class Budget:
 
     @asynccontextmanager
     async def reserved(self, direction: Direction, most: float) -> AsyncIterator[None]:
-        """Put aside, for the time of one request, the dollars for the ``most`` units it can take.
+        """Put aside, for the time of one request, the dollars for the ``most`` units it takes from the table.
+
+        Whoever is in charges what it took at once, before anybody else has a turn.
 
         Raises:
             BudgetExhaustedError: they are not there.
         """
         purse = self._account.purse
-        if not purse.is_limited:
+        dollars = most * self._price(direction)
+        if direction == "write":
+            # Each index takes at most what the table takes, and twice that where an entry moves within it.
+            dollars *= 1 + 2 * self._account.indexes
+        if not purse.is_limited or not dollars:
             yield
             return
-        dollars = most * self._price(direction)
         await purse.reserve(dollars)
         try:
             yield
-        finally:
+        except asyncio.CancelledError:
+            purse.forfeit(dollars)
+            raise
+        except BaseException:
             purse.give_back(dollars)
+            raise
+        purse.give_back(dollars)
 
     def charge(self, direction: Direction, units: float, estimate: float) -> None:
         """Count the units a call took, their dollars, and correct the pace by what the estimate missed."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncrep.aws.errors import Cure, cure, raise_translated
 from asyncrep.aws.session import BODY
+from asyncrep.errors import BudgetExhaustedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,6 +70,7 @@ class WireClient:
 
         Raises:
             ServiceError: the call failed for good; see ``asyncrep.errors`` for which one says what.
+            BudgetExhaustedError: it could pass the budget. Without a cause, nothing was carried out.
         """
         # The endpoint rules of botocore want to see the table's name in the parameters.
         parameters: dict[str, Any] = (
@@ -115,10 +117,13 @@ class WireClient:
     ) -> T:
         """Run ``attempt`` until it succeeds, fails for good, or the retry policy gives up."""
         failures = throttles = 0
+        lost: Exception | None = None  # a failure that does not tell whether the call was carried out
         waited = 0.0  # backing off only: how long its own pace keeps a call says nothing of the table
         while True:
             try:
                 result = await attempt()
+            except BudgetExhaustedError as error:
+                raise error from lost
             except Exception as error:  # noqa: BLE001 - raised again, or tried again
                 remedy = cure(error)
                 if remedy is Cure.SLOW_DOWN:
@@ -127,6 +132,7 @@ class WireClient:
                     hopeless = waited >= retry.patience
                 else:
                     failures += 1
+                    lost = error
                     hopeless = remedy is Cure.NONE or failures >= retry.attempts
                 if hopeless:
                     raise_translated(error, operation, self.label)

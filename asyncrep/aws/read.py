@@ -79,8 +79,9 @@ class BatchReader:
         stall = Stall(client, budget, "BatchGetItem", "read")
         while pending:
             batch, rest = pending[:BATCH_KEYS], pending[BATCH_KEYS:]
+            most = _most_units(len(batch), consistent=consistent, keys_only=keys_only)
             answer = await self._ask(
-                client, budget, opening + b",".join(batch) + closing, len(batch), consistent=consistent
+                client, budget, opening + b",".join(batch) + closing, len(batch), most=most
             )
             for images in answer.Responses.values():
                 found.update((self._keys.key(image), image) for image in images)
@@ -95,10 +96,10 @@ class BatchReader:
         return found
 
     async def _ask(
-        self, client: WireClient, budget: Budget, body: bytes, size: int, *, consistent: bool
+        self, client: WireClient, budget: Budget, body: bytes, size: int, *, most: float
     ) -> _Answer:
         estimate = self._per_key.units * size
-        cost = Cost(estimate, _most_units(size, consistent=consistent))
+        cost = Cost(estimate, most)
         answer = await client.call("BatchGetItem", body, _decode, budget, cost)
         units = sum(consumed.CapacityUnits for consumed in answer.ConsumedCapacity or ())
         done = size - sum(len(request.Keys) for request in (answer.UnprocessedKeys or {}).values())
@@ -109,9 +110,14 @@ class BatchReader:
         return answer
 
 
-def _most_units(keys: int, *, consistent: bool) -> float:
-    """Return what a batch can take: 400 KB for each key, 16 MB and one item more for all."""
-    units = min(keys * _LARGEST_ITEM_UNITS, _LARGEST_ANSWER_UNITS)
+def _most_units(keys: int, *, consistent: bool, keys_only: bool) -> float:
+    """Return what a batch can take: 400 KB for each key, 16 MB and one item more for all.
+
+    An answer of keys may stay far below 16 MB however large the items are that were read for it.
+    """
+    units = keys * _LARGEST_ITEM_UNITS
+    if not keys_only:
+        units = min(units, _LARGEST_ANSWER_UNITS)
     return units if consistent else units / 2
 
 

@@ -43,6 +43,9 @@ _PAGE_UNITS = 128.0
 _LARGEST_ITEM_UNITS = 50.0
 _REMEMBERED = 0.75
 
+LARGEST_PAGE_UNITS = _PAGE_UNITS + _LARGEST_ITEM_UNITS
+"""What an eventually consistent page takes at most: 1 MB, and the item that passes it."""
+
 _decode = msgspec.json.Decoder(_Answer).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -122,7 +125,7 @@ async def scan_pages(
             opening + start + ending,
             _decode,
             budget,
-            Cost(estimate, _PAGE_UNITS + _LARGEST_ITEM_UNITS),
+            Cost(estimate, LARGEST_PAGE_UNITS),
         )
         budget.charge("read", answer.units, estimate)
         sizes.learn(limit, len(answer.Items), answer.units)

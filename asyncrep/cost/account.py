@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asyncrep.aws.scan import LARGEST_PAGE_UNITS
 from asyncrep.cost.tables import region_of
 from asyncrep.errors import UsageError
-from asyncrep.flow.purse import Account
+from asyncrep.flow.purse import Account, in_dollars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from asyncrep.cost.prices import Prices
     from asyncrep.flow.purse import Purse
     from asyncrep.model import TableSettings
-
-PAGE_UNITS = 128.5
-"""Read request units of a full page of a scan: 1 MB, eventually consistent, and the item that fills it."""
 
 _MILLION = 1e6
 
@@ -26,21 +24,22 @@ def open_account(settings: TableSettings, prices: Prices, purse: Purse) -> Accou
     if settings.capacity.billing == "provisioned":
         return Account(purse)
     rates = prices.rates(region_of(settings.arn), settings.capacity.table_class)
-    return Account(purse, rates.read / _MILLION, rates.write / _MILLION)
+    return Account(purse, rates.read / _MILLION, rates.write / _MILLION, len(settings.indexes))
 
 
 def check_budget(dollars: float | None, accounts: Sequence[Account]) -> list[str]:
-    """Refuse a budget that is too small for a single page; return what the user should know about it.
+    """Refuse a budget that is too small for a page of each table; return what the user should know about it.
 
     Raises:
-        UsageError: with what a page costs.
+        UsageError: with what a page can cost.
     """
     if dollars is None:
         return []
-    page = min((account.read for account in accounts if account.read), default=0.0) * PAGE_UNITS
+    page = max(account.read for account in accounts) * LARGEST_PAGE_UNITS
     if dollars < page:
         raise UsageError(
-            f"A budget of ${dollars:.6g} is too small: one page of 1 MB costs ${page:.2g}, before anything is compared."
+            f"A budget of {in_dollars(dollars)} is too small: the first page of a scan alone can cost "
+            f"{in_dollars(page)}."
         )
     if all(account.read for account in accounts):
         return []

@@ -161,7 +161,8 @@ class _Mending:
                 if not await self._apply(found, mutation):
                     return False
         except _ENDS_THE_RUN as error:
-            self._unsettled.pop(found.key, None)
+            if _was_never_sent(error) and self._unsettled.get(found.key) == _UNKNOWN:
+                self._unsettled.pop(found.key)
             return error
         except ServiceError as error:
             self._conclude(found.key, State.FAILED, str(error))
@@ -199,6 +200,11 @@ class _Mending:
     def _forget(self, key: bytes) -> Discrepancy:
         self._unsettled.pop(key, None)
         return self._open.pop(key)
+
+
+def _was_never_sent(error: AsyncrepError) -> bool:
+    """Tell whether a write that ended the run was refused, and so was each earlier try of it."""
+    return not (isinstance(error, BudgetExhaustedError) and error.__cause__)
 
 
 def _remarks(found: Discrepancy, outcome: Outcome, ignored: Sequence[str] | frozenset[str]) -> list[str]:

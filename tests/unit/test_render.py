@@ -12,6 +12,7 @@ from rich.console import Console
 from asyncrep import AttributePair, RecordDiff, Report
 from asyncrep.cli.render import SHOWN, printable, say, show_record, show_summary
 from asyncrep.model import Different, Discrepancy, Extraneous, Missing, State
+from asyncrep.report import Sampled
 from tests.support.scenario import item, key
 
 HOSTILE = "\x1b[2J\x9b1A\n\r\u202e\x07\x00"
@@ -203,6 +204,117 @@ def test_a_backfill_that_failed_for_some_is_not_called_filled() -> None:
 def test_one_of_a_thing_is_singular() -> None:
     assert "1 segments" not in summary(report(segments=1))
     assert "1 write units" not in summary(report(write_units=1, read_units=1))
+
+
+@pytest.mark.parametrize(
+    ("sampled", "sentence"),
+    [
+        (
+            Sampled(100, 2_000, 0, 0.0295),
+            (
+                "A sample: 100 of 2,000 segments, chosen at random; none of them held discrepancies. "
+                "With 95 % confidence at most 3.0 % of all segments did."
+            ),
+        ),
+        (
+            Sampled(100, 2_000, 1, 0.04511),
+            (
+                "A sample: 100 of 2,000 segments, chosen at random; 1 of them held discrepancies. "
+                "With 95 % confidence at most 4.6 % of all segments did."
+            ),
+        ),
+        (
+            Sampled(1_200, 1_000_000, 1_111, 0.9411),
+            (
+                "A sample: 1,200 of 1,000,000 segments, chosen at random; 1,111 of them held discrepancies. "
+                "With 95 % confidence at most 95 % of all segments did."
+            ),
+        ),
+        (
+            Sampled(2_000, 2_000, 1, 0.0005),
+            "The sample is everything: all 2,000 segments were looked at; 1 of them held discrepancies.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_sample_says_what_it_proves(width: int, sampled: Sampled, sentence: str) -> None:
+    told = report(sampled=sampled, segments=sampled.of, missing=sampled.drifted)
+    text = summary(told, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert sentence in flat(text)
+    assert f"batch-get, {sampled.segments:,} of {sampled.of:,} segments · " in flat(text)
+    assert sentence in summary(told, terminal=False).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.0, "0 %"),
+        (1.0, "100 %"),
+        (0.996, "100 %"),
+        (0.5, "50 %"),
+        (0.141, "15 %"),
+        (0.1, "10 %"),
+        (0.0151, "1.6 %"),
+        (0.0015, "0.15 %"),
+        (0.001496, "0.15 %"),
+        (0.000298, "0.030 %"),
+        (1e-6, "0.00010 %"),
+    ],
+)
+def test_a_bound_is_rounded_up_and_written_without_exponent(share: float, words: str) -> None:
+    assert f"at most {words} of all segments" in flat(summary(report(sampled=Sampled(1, 2, 0, share))))
+
+
+def test_an_incomplete_sample_proves_nothing() -> None:
+    text = summary(report(sampled=Sampled(100, 2_000, 3), complete=False, missing=3))
+    assert "confidence" not in text
+    assert flat(text).endswith("The run is incomplete: not everything was seen.")
+
+
+@pytest.mark.parametrize(
+    ("counts", "repairing", "conclusion"),
+    [
+        ({}, False, "The sample is right: no discrepancies."),
+        (
+            {"missing": 2, "repaired": 2},
+            True,
+            (
+                "The sample is right: every discrepancy was repaired and verified; the rest of the replica was not "
+                "looked at."
+            ),
+        ),
+        (
+            {"missing": 1},
+            False,
+            "1 discrepancy remains; --repair without --sample brings the replica in line.",
+        ),
+        ({"missing": 1}, True, "The replica is not right: 1 discrepancy remains."),
+    ],
+)
+def test_a_sample_s_conclusion_is_about_the_sample(
+    counts: dict[str, Any], repairing: bool, conclusion: str
+) -> None:
+    told = report(sampled=Sampled(100, 2_000, 0, 0.03), **counts)
+    assert flat(summary(told, repairing=repairing)).endswith(conclusion)
+
+
+def test_a_sample_of_everything_concludes_about_the_replica() -> None:
+    told = report(sampled=Sampled(16, 16, 1, 1 / 16), missing=1, repaired=1)
+    assert flat(summary(told, repairing=True)).endswith(
+        "The replica is right: every discrepancy was repaired and verified."
+    )
+    assert "add --repair to bring" in flat(summary(report(sampled=Sampled(16, 16, 1, 1 / 16), missing=1)))
+
+
+@pytest.mark.parametrize(("cost", "words"), [(0.0001, "$0.0001"), (0.42, "$0.4200"), (1234.5, "$1,234.50")])
+def test_what_a_run_cost_is_told(cost: float, words: str) -> None:
+    assert f" items/s · {words}\n" in summary(report(cost_usd=cost), width=120)
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.00009])
+def test_a_cost_that_is_nearly_nothing_is_not_worth_telling(cost: float) -> None:
+    assert "$" not in summary(report(cost_usd=cost))
 
 
 def record(discrepancy: Discrepancy | None, *attributes: AttributePair) -> RecordDiff:
