@@ -82,7 +82,7 @@ async def run_in_processes(
         )
         processes = min(processes, len(run.segments))
         if limits.max_cost is not None:
-            part = limits.max_cost / number_of_shares(processes, len(run.segments))
+            part = limits.max_cost / number_of_shares(run, processes)
             Run.of(
                 ours, theirs, limits=replace(limits, max_cost=part)
             )  # refuses what no worker could work with

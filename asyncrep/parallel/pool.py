@@ -40,8 +40,11 @@ if TYPE_CHECKING:
     from asyncrep.parallel.messages import Job, News
     from asyncrep.progress import PassName
 
-_SHARES_EACH = 2
-"""Shares for each worker: more even out what they have to do, and leave less to do again."""
+_SHARE_ITEMS = 5_000_000
+"""What a share is meant to hold. At the end of each a worker waits for what has to settle, so that a small
+table has one for each worker; of a large one, the death of a worker should not undo hours."""
+
+_MOST_SHARES_EACH = 8
 
 _ATTEMPTS = 3
 """Workers that may die over one share before it is taken for the share's doing."""
@@ -69,9 +72,11 @@ def split_limits(limits: Limits, processes: int) -> Limits:
     )
 
 
-def number_of_shares(processes: int, segments: int) -> int:
-    """Return into how many shares the segments are cut."""
-    return min(processes * _SHARES_EACH, segments)
+def number_of_shares(run: Run[Destination], processes: int) -> int:
+    """Return into how many shares the segments of a run are cut."""
+    items = run.estimate(run.primary.settings) or 0
+    each = min(1 + items // (processes * _SHARE_ITEMS), _MOST_SHARES_EACH)
+    return min(processes * each, len(run.segments))
 
 
 @dataclass(slots=True)
@@ -148,7 +153,7 @@ class Pool:
             settings = run.replica.settings if name == "replica" else run.primary.settings
             run.observer.notice(PassStarted(name, run.estimate(settings)))
         # Neighbouring segments are likely to lie in one partition: every share gets some of everywhere.
-        number = number_of_shares(self._processes, len(run.segments))
+        number = number_of_shares(run, self._processes)
         self._shares = [_Assignment(run.segments[start::number]) for start in range(number)]
         self._waiting.extend(self._shares)
         try:

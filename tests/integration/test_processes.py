@@ -15,6 +15,7 @@ from asyncrep import Advanced, Comparison, Found, IncompleteRunError, Limits, Re
 from asyncrep.aws.place import Place
 from asyncrep.location import TableRef
 from asyncrep.model import State
+from asyncrep.parallel import lead, pool
 from asyncrep.parallel.lead import run_in_processes
 from tests.support.engines import REGION
 from tests.support.scenario import NAME, PRIMARY, REPLICA, Log, Scene, item, same_items, scene
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
     from tests.support.engines import Engine
     from tests.support.scripted import ScriptedDynamo
     from tests.support.values import Item
+
+
+@pytest.fixture(autouse=True)
+def two_shares_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small tables have one share for each worker; here each has two, as of large ones it may have more."""
+    for module in (pool, lead):
+        monkeypatch.setattr(
+            module, "number_of_shares", lambda run, processes: min(2 * processes, len(run.segments))
+        )
+
 
 SEGMENTS = 4
 PATIENCE_SECONDS = 8.0

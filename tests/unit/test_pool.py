@@ -16,6 +16,7 @@ from asyncrep.diff.run import Run
 from asyncrep.diff.spool import Spool
 from asyncrep.location import TableRef
 from asyncrep.model import Missing, Segment
+from asyncrep.parallel import lead, pool
 from asyncrep.parallel.hire import hired
 from asyncrep.parallel.messages import Frames, Job, Share, Told, decode_news, framed
 from asyncrep.parallel.pool import Pool, split_limits
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 
     from asyncrep.report import Report
     from tests.support.scripted import ScriptedDynamo
+
+
+@pytest.fixture(autouse=True)
+def two_shares_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small tables have one share for each worker; here each has two, as of large ones it may have more."""
+    for module in (pool, lead):
+        monkeypatch.setattr(
+            module, "number_of_shares", lambda run, processes: min(2 * processes, len(run.segments))
+        )
+
 
 PLAY = """
 import os, signal, sys, time
