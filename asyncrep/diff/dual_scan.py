@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from asyncrep.diff.run import Run
     from asyncrep.model import KeyedImage, Page, Segment, Side, Source
 
-MOST_OPEN_SEGMENTS = 16
+MOST_OPEN_SEGMENTS = 12
 """Segments joined at once; each has a scan of both sides open."""
 
 WINDOW_BYTES = 8 * 1024 * 1024
