@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -65,6 +66,11 @@ class Budget:
     async def spend(self, direction: Direction, estimate: float) -> None:
         """Wait until ``estimate`` units may be spent."""
         await self._paces[direction].spend(estimate)
+
+    def affordable(self, direction: Direction) -> float:
+        """Return how many units there is money for at this moment; endless where none is counted."""
+        price = self._price(direction)
+        return self._account.purse.free / price if price else math.inf
 
     @asynccontextmanager
     async def reserved(self, direction: Direction, most: float) -> AsyncIterator[None]:

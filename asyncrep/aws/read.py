@@ -78,7 +78,8 @@ class BatchReader:
         pending = list(dict.fromkeys(keys))  # the service refuses a batch that names a key twice
         stall = Stall(client, budget, "BatchGetItem", "read")
         while pending:
-            batch, rest = pending[:BATCH_KEYS], pending[BATCH_KEYS:]
+            size = _affordable_keys(budget, consistent=consistent)
+            batch, rest = pending[:size], pending[size:]
             most = _most_units(len(batch), consistent=consistent, keys_only=keys_only)
             answer = await self._ask(
                 client, budget, opening + b",".join(batch) + closing, len(batch), most=most
@@ -108,6 +109,15 @@ class BatchReader:
         if done:
             self._per_key.learn(units / done)
         return answer
+
+
+def _affordable_keys(budget: Budget, *, consistent: bool) -> int:
+    """Return how many keys to ask for: as few as there is money for, should each item be of the largest size.
+
+    Without this the end of a budget could not be used: a full batch can cost a hundred times what it does.
+    """
+    per_key = _LARGEST_ITEM_UNITS if consistent else _LARGEST_ITEM_UNITS / 2
+    return max(1, int(min(BATCH_KEYS, budget.affordable("read") / per_key)))
 
 
 def _most_units(keys: int, *, consistent: bool, keys_only: bool) -> float:

@@ -193,7 +193,7 @@ def plural(number: int, noun: str) -> str:
 
 def _conclusion(report: Report, *, repairing: bool, dry_run: bool = False) -> Text:
     if not report.complete:
-        return Text("The run is incomplete: not everything was seen.", style="bold red")
+        return Text("The run is incomplete: it ended before everything was compared.", style="bold red")
     if report.strategy == "backfill":
         return _backfill_conclusion(report, repairing=repairing)
     if report.remaining:

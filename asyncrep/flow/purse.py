@@ -42,6 +42,11 @@ class Purse:
         """Whether there is anything to look after."""
         return self._limit is not None
 
+    @property
+    def free(self) -> float:
+        """Dollars that are neither spent nor put aside; endless without a limit."""
+        return math.inf if self._limit is None else max(0.0, self._limit - self.spent - self._reserved)
+
     async def reserve(self, dollars: float) -> None:
         """Put ``dollars`` aside for a call.
 

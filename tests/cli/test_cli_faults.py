@@ -41,7 +41,7 @@ def test_an_incomplete_repair_deletes_nothing_and_says_so(cli: Cli, endpoint: Sc
     endpoint.on("Scan", region="eu-west-1", after=2).error("AccessDeniedException").forever()
     ran = cli(*DIFF, "--repair", "--segments", "1")
     assert ran.code == 3
-    assert "The run is incomplete: not everything was seen." in ran.stdout
+    assert "The run is incomplete: it ended before everything was compared." in ran.stdout
     assert "x" in tables.replica.items
     assert endpoint.count("DeleteItem") == 0
 
@@ -158,7 +158,7 @@ def test_a_signal_ends_the_run_soon_with_what_was_done(
         ran = ended(process)
     assert ran.code == 130
     assert ran.seconds < 2
-    assert "The run is incomplete: not everything was seen." in ran.stdout
+    assert "The run is incomplete: it ended before everything was compared." in ran.stdout
     assert ran.stderr.splitlines()[-1] == "Interrupted."
     assert "Traceback" not in ran.stderr
     assert group_is_gone(process)

@@ -120,7 +120,7 @@ def test_a_run_that_its_budget_ends_is_incomplete_and_says_what_was_spent_and_se
     assert not json.summary["complete"]
     assert 0 < json.summary["cost_usd"] <= 0.00004
     assert 0 < json.summary["scanned_primary"] + json.summary["scanned_replica"] < 200
-    assert "The run is incomplete: not everything was seen." in told.stdout
+    assert "The run is incomplete: it ended before everything was compared." in told.stdout
     assert "The replica is right" not in told.stdout
     assert "Error: The next request could pass the budget" in told.stderr
 

@@ -183,8 +183,8 @@ def test_whole_keys_are_shown_in_a_pipe() -> None:
         ({"missing": 1}, True, "The replica is not right: 1 discrepancy remains."),
         ({"missing": 2, "failed": 1}, True, "The replica is not right: 2 discrepancies remain."),
         ({"missing": 1}, False, "1 discrepancy remains; add --repair to bring the replica in line."),
-        ({"complete": False}, False, "The run is incomplete: not everything was seen."),
-        ({"complete": False, "missing": 2}, True, "The run is incomplete: not everything was seen."),
+        ({"complete": False}, False, "The run is incomplete: it ended before everything was compared."),
+        ({"complete": False, "missing": 2}, True, "The run is incomplete: it ended before everything was compared."),
         ({"strategy": "backfill"}, False, "Nothing was written; add --repair to fill the replica."),
         ({"strategy": "backfill"}, True, "The replica is filled; diff-tables tells whether it is right."),
     ],
@@ -269,7 +269,7 @@ def test_a_bound_is_rounded_up_and_written_without_exponent(share: float, words:
 def test_an_incomplete_sample_proves_nothing() -> None:
     text = summary(report(sampled=Sampled(100, 2_000, 3), complete=False, missing=3))
     assert "confidence" not in text
-    assert flat(text).endswith("The run is incomplete: not everything was seen.")
+    assert flat(text).endswith("The run is incomplete: it ended before everything was compared.")
 
 
 @pytest.mark.parametrize(
