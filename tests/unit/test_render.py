@@ -184,7 +184,11 @@ def test_whole_keys_are_shown_in_a_pipe() -> None:
         ({"missing": 2, "failed": 1}, True, "The replica is not right: 2 discrepancies remain."),
         ({"missing": 1}, False, "1 discrepancy remains; add --repair to bring the replica in line."),
         ({"complete": False}, False, "The run is incomplete: it ended before everything was compared."),
-        ({"complete": False, "missing": 2}, True, "The run is incomplete: it ended before everything was compared."),
+        (
+            {"complete": False, "missing": 2},
+            True,
+            "The run is incomplete: it ended before everything was compared.",
+        ),
         ({"strategy": "backfill"}, False, "Nothing was written; add --repair to fill the replica."),
         ({"strategy": "backfill"}, True, "The replica is filled; diff-tables tells whether it is right."),
     ],
