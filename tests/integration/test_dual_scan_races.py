@@ -9,7 +9,7 @@ import pytest
 from asyncrep import IncompleteRunError, Limits, PermissionDeniedError, State, Table, diff
 from asyncrep.diff import dual_scan, pipeline
 from tests.support.drift import Drift
-from tests.support.scenario import LIMITS, NAME, PRIMARY, REPLICA, item, items, key, scene
+from tests.support.scenario import LIMITS, NAME, PRIMARY, REPLICA, item, items, key, scene, strong, weak
 
 ONE = Limits(segments=1)
 
@@ -18,14 +18,6 @@ def dual(endpoint, primary, replica):
     play = scene(endpoint, primary, replica)
     play.strategy = "dual-scan"
     return play
-
-
-def strong(region):
-    return {"region": region, "when": lambda body: body["RequestItems"][NAME]["ConsistentRead"]}
-
-
-def weak(region):
-    return {"region": region, "when": lambda body: not body["RequestItems"][NAME]["ConsistentRead"]}
 
 
 def apart(play):

@@ -17,13 +17,20 @@ from asyncrep import (
     replicate_record,
 )
 from tests.support.engines import REGION
-from tests.support.scenario import NAME, PRIMARY, REPLICA, decoded, item, items, key, opened, scene, wire
+from tests.support.scenario import (
+    PRIMARY,
+    REPLICA,
+    decoded,
+    item,
+    items,
+    key,
+    opened,
+    scene,
+    strong,
+    wire,
+)
 
 STILL = Comparison(settle=0)
-
-
-def strong(region):
-    return {"region": region, "when": lambda body: body["RequestItems"][NAME]["ConsistentRead"]}
 
 
 async def compared(play, id="a", **options):

@@ -210,3 +210,18 @@ def scene(
         endpoint.create_table(NAME, PRIMARY, items=primary, **options),
         endpoint.create_table(NAME, REPLICA, items=replica, **options),
     )
+
+
+def strong(region: str) -> dict[str, Any]:
+    """Which BatchGetItems of a side a script means: the strongly consistent ones."""
+    return {"region": region, "when": lambda body: body["RequestItems"][NAME]["ConsistentRead"]}
+
+
+def weak(region: str) -> dict[str, Any]:
+    """The eventually consistent ones."""
+    return {"region": region, "when": lambda body: not body["RequestItems"][NAME]["ConsistentRead"]}
+
+
+def change(table: ScriptedTable, id: Any = "a", **attributes: Any) -> None:
+    """Set attributes of an item that is there, as another writer's UpdateItem would."""
+    table.put({**table.items[id], **item(id, **attributes)})

@@ -17,7 +17,8 @@ from asyncrep.items.equality import (
     without_system_attributes,
 )
 from tests.support import strategies
-from tests.support.strategies import items, mutate, mutate_value, names, respell, seeds, thoroughly, values
+from tests.support.mutations import mutate, mutate_value
+from tests.support.strategies import items, names, respell, seeds, thoroughly, values
 from tests.support.values import canonical, equal
 
 EMPTY_AND_TRUE: list[dict[str, Any]] = [

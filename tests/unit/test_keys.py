@@ -15,7 +15,8 @@ from asyncrep.errors import KeyFormatError
 from asyncrep.items.keys import KeyReader
 from asyncrep.model import KeyAttribute, KeySchema
 from tests.support import strategies
-from tests.support.strategies import briefly, keyed_items, mutate, respell, schemas, seeds, thoroughly
+from tests.support.mutations import mutate
+from tests.support.strategies import briefly, keyed_items, respell, schemas, seeds, thoroughly
 from tests.support.values import equal
 
 STRING = KeySchema(KeyAttribute("id", "S"))

@@ -23,7 +23,8 @@ from asyncrep.model import (
     Put,
 )
 from asyncrep.repair.plan import plan
-from tests.support.strategies import items, mutate_value, respell, seeds, system_names, thoroughly, values
+from tests.support.mutations import mutate_value
+from tests.support.strategies import items, respell, seeds, system_names, thoroughly, values
 from tests.support.values import equal
 
 SCHEMA = KeySchema(KeyAttribute("id", "S"), KeyAttribute("sort", "N"))
