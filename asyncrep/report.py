@@ -92,6 +92,14 @@ class Report:
         """Pairs that were judged, each once."""
         return self.matched + self.settled + self.drift + self.in_flight + self.expired
 
+    @property
+    def unjudged(self) -> int:
+        """Items of the primary that were seen and not judged, because the run ended before; an estimate."""
+        if self.complete or self.strategy == "backfill":
+            return 0
+        judged = self.matched + self.settled + self.missing + self.different + self.in_flight + self.expired
+        return max(0, self.scanned_primary - judged)
+
     def count(self, found: Discrepancy) -> None:
         """Count one discrepancy in its final state."""
         match found.state:
@@ -120,6 +128,7 @@ class Report:
         position = names.index("matched")
         summary = {name: values[name] for name in names[:position]}
         summary["compared"] = self.compared
+        summary["unjudged"] = self.unjudged
         summary |= {name: values[name] for name in names[position:]}
         summary["sampled"] = None if self.sampled is None else asdict(self.sampled)
         return summary | {"complete": self.complete}

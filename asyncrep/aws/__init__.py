@@ -2,6 +2,7 @@
 
 How a call goes:
     table.py     a table as the rest of asyncrep sees it: pages, get, apply, put_all
+    place.py     where a table is and how to reach it, also for another process
     scan.py read.py write.py guard.py
                  make request bodies out of raw slices and cut answers into raw slices
     capacity.py  counts the units every answer reports and paces the calls

@@ -7,7 +7,8 @@
     bars.py        progress: rich bars on a terminal, a line every few seconds otherwise
     output.py      discrepancies as JSON lines and in rclone's notation
     render.py      summaries and records for people
-    diff_tables.py records.py sandbox.py
+    plan_table.py  a plan for people
+    diff_tables.py plan.py records.py sandbox.py
                    the commands
 
 stdout carries results, stderr carries progress and messages.

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 HELP = """
 Check every record of REPLICA against PRIMARY; with [bold]--repair[/bold], bring the replica in line.
 
-Both tables are scanned in parallel segments and the other side is probed by key. What looks different
-is confirmed by strongly consistent reads before it is called a discrepancy. Repairs are conditional on
-what was read and verified afterwards; deletions wait until everything was seen. Without --repair
-nothing is ever written.
+Both tables are scanned at once, segment by segment, and joined; what does not meet is looked up by key.
+What looks different is confirmed by strongly consistent reads before it is called a discrepancy. Repairs
+are conditional on what was read and verified afterwards; deletions wait until everything was seen. Without
+--repair nothing is ever written. [bold]asyncrep plan[/bold] tells beforehand what a check takes.
 
 Tables are written as [bold]REGION/TABLE[/bold], an ARN, [bold]HOST:PORT/TABLE[/bold] or
 http(s)://HOST:PORT/TABLE. Without arguments they come from ASYNCREP_PRIMARY and ASYNCREP_REPLICA or
@@ -53,6 +53,12 @@ EPILOG = """
   asyncrep diff-tables us-east-1/orders eu-west-1/orders --repair
 
   asyncrep diff-tables us-east-1/orders eu-west-1/orders --output d.jsonl
+
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders --read-percent 20 --max-cost 5
+
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders --sample 0.01
+
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders --processes auto
 
   asyncrep diff-tables us-east-1/orders eu-west-1/orders --backfill --repair
 

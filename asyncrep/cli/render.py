@@ -128,6 +128,7 @@ def _counts(report: Report) -> Table:
         rows = [
             (report.compared, "compared", True),
             (report.matched + report.settled, _equal(report), True),
+            (report.unjudged, "seen, and not judged when the run ended", False),
             (report.missing, "missing from the replica", False),
             (report.different, "different", False),
             (report.extraneous, "extraneous in the replica", False),

@@ -2,13 +2,23 @@
 
 Steps:
     run.py        what one run shares: both sides, limits, report, observer; checks before the start
-    batch_get.py  walks one side by parallel scans and probes the other by key: candidates
+    sample.py     which segments a sample looks at, and what finding drift in so many of them proves
+    dual_scan.py  the strategy ``dual-scan``: scans both sides at once, joins, probes what is left
+    join.py       the join of one segment: same bytes in the same order, else by key (pure)
+    batch_get.py  the strategy ``batch-get``: scans one side and probes the other by key
+    probe.py      asks one side by key for what was met on the other: candidates
     confirm.py    reads candidates strongly, P1 · settle · R · P2, and judges them
     expiry.py     which items TTL has given up
+    owners.py     which side's scan tells a discrepancy, so that none is told twice
+    spool.py      keeps any number of records for later: on disk, when they are many
     pipeline.py   puts the steps together; ``diff`` and what repair builds on
 
 Glossary:
-    candidate     a record on which a scan and an eventually consistent read disagreed. A scan is no
-                  snapshot and a replica lags, so it is no more than that.
+    lane          one segment that is being joined, both its scans open.
+    set aside     taken out of the order the items came in, to meet its partner by key.
+    window        what was set aside and waits, all lanes together; its memory is bounded.
+    loose         a record that met no partner, or one that differs; it is probed, or confirmed.
+    candidate     a record on which eventually consistent reads disagreed. A scan is no snapshot and a
+                  replica lags, so it is no more than that.
     verdict       what confirmation makes of a candidate: settled, or a discrepancy.
 """

@@ -14,7 +14,7 @@ from asyncrep.diff.sample import most_drifted, sampled_segments, tiny_segments
 from asyncrep.errors import UsageError
 from asyncrep.flow.clock import Clock, SystemClock
 from asyncrep.flow.memory import Ledger
-from asyncrep.flow.purse import Purse
+from asyncrep.flow.purse import Account, Purse
 from asyncrep.model import Meter, Segment, Source, TableSettings
 from asyncrep.options import Comparison, Limits, Sample, Strategy, check_strategy
 from asyncrep.progress import Advanced, Found, Note, Observer, PassName, RunStarted, Silent
@@ -40,7 +40,8 @@ class Run(Generic[R]):
 
     Attributes:
         segments: the slices this run scans; all of a table's or a single one.
-        purse: what the run may still spend, other processes' spending included.
+        accounts: what a unit of either table costs, and the purse they share, which knows what other
+            processes spent as well.
         notes: what the user should know before it begins.
         elsewhere: what other processes consumed for this run.
         memory: bounds the images of records that are being confirmed or wait for who is told of them.
@@ -56,7 +57,7 @@ class Run(Generic[R]):
     observer: Observer
     clock: Clock
     memory: Ledger
-    purse: Purse
+    accounts: tuple[Account, Account]
     notes: Sequence[str] = ()
     elsewhere: Meter = field(default_factory=Meter)
     _started: float = 0.0
@@ -99,12 +100,17 @@ class Run(Generic[R]):
         limits = limits or Limits()
         prices = load_prices()
         purse = Purse(limits.max_cost)
-        accounts = [open_account(side.settings, prices, purse) for side in (primary, replica)]
-        budget_notes = check_budget(limits.max_cost, accounts)
+        accounts = (
+            open_account(primary.settings, prices, purse),
+            open_account(replica.settings, prices, purse),
+        )
+        notes = check_budget(limits.max_cost, accounts)
         chosen = _cheaper(primary, replica, prices, limits) if strategy == "auto" else strategy
         clock = clock or SystemClock()
         chosen_segments = segments or _segments(primary.settings, limits, sample)
         total = chosen_segments[0].total
+        if sample:
+            notes += _sample_notes(primary, replica, len(chosen_segments), total)
         return cls(
             primary=primary.limited(limits, accounts[0]),
             replica=replica.limited(limits, accounts[1]),
@@ -123,8 +129,8 @@ class Run(Generic[R]):
             observer=observer or Silent(),
             clock=clock,
             memory=Ledger(_CONFIRMING_BYTES),
-            purse=purse,
-            notes=budget_notes,
+            accounts=accounts,
+            notes=notes,
             _started=clock.monotonic(),
         )
 
@@ -172,6 +178,20 @@ class Run(Generic[R]):
         slowed = [meter.slowed_to for meter in meters if meter.slowed_to is not None]
         self.report.slowed_to = min(slowed, default=None)
         self.report.seconds = self.clock.monotonic() - self._started
+
+
+def _sample_notes(primary: Source, replica: Source, sampled: int, total: int) -> list[str]:
+    """Say when looking at everything takes no more than the sample; nothing where nobody knows the sizes."""
+    sides = [PlannedTable.described(side.settings, side.label) for side in (primary, replica)]
+    if any(side.items is None for side in sides):
+        return []
+    part = sum(side.scan_units(total) for side in sides) * sampled / total
+    whole = sum(side.scan_units(sensible_segments(primary.settings)) for side in sides)
+    if part < whole:
+        return []
+    return [
+        f"The tables are small: a check of everything takes about {whole:,.0f} read units, this sample about {part:,.0f}."
+    ]
 
 
 def _cheaper(

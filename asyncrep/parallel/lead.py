@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from asyncrep.cost.account import check_budget
 from asyncrep.diff.pipeline import whole_run
 from asyncrep.diff.run import Run, check_comparable, sensible_segments
 from asyncrep.diff.spool import Spool
@@ -82,10 +83,7 @@ async def run_in_processes(
         )
         processes = min(processes, len(run.segments))
         if limits.max_cost is not None:
-            part = limits.max_cost / number_of_shares(run, processes)
-            Run.of(
-                ours, theirs, limits=replace(limits, max_cost=part)
-            )  # refuses what no worker could work with
+            check_budget(limits.max_cost / number_of_shares(run, processes), run.accounts)
         if task == "backfill":
             run.report.strategy = "backfill"
         run.start(notes)

@@ -261,7 +261,9 @@ class Pool:
             _add(run.report, name, counts.copied - before.copied)
         for name in _CONSUMED:
             _add(run.elsewhere, name, getattr(counts, name) - getattr(before, name))
-        run.purse.spend(counts.dollars - before.dollars)  # what deletions may still spend is less by that
+        run.accounts[0].purse.spend(
+            counts.dollars - before.dollars
+        )  # what deletions may still spend is less by that
         self._slowed[id(share)] = counts.slowed_to or 0.0
         run.elsewhere.slowed_to = sum(self._slowed.values()) or None
         if counts.strategy:

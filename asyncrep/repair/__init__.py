@@ -3,8 +3,10 @@
 Steps:
     plan.py      which mutation mends a discrepancy, and under which precondition (pure)
     mend.py      writes a batch, verifies it against the primary, goes round again where that moved
-    spool.py     keeps the keys of deletions until both walks are complete
-    runner.py    ``repair``: diff and mend in one pipeline, then the deletions
+    rules.py     what a repair may do, and where it may write
+    findings.py  diff and mend in one pipeline; what is to be deleted is put aside
+    deletions.py deletes, when both walks are complete and within the rules
+    runner.py    ``repair``: the findings, then the deletions
     backfill.py  ``backfill``: fill a new replica
     record.py    ``diff_record`` and ``replicate_record``: one record
 """

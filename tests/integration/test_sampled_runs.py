@@ -244,3 +244,19 @@ async def test_auto_goes_by_what_the_tables_are_told_to_be(
 async def test_auto_scans_both_sides_of_small_items(endpoint: ScriptedDynamo) -> None:
     _, report = await scene(endpoint, items(40), items(40)).diff(strategy="auto")
     assert report.strategy == "dual-scan"
+
+
+async def test_a_sample_that_takes_more_than_everything_says_so(endpoint):
+    play = scene(endpoint, items(50), items(50))
+    for table in (play.primary, play.replica):
+        table.description = {"ItemCount": 50, "TableSizeBytes": 5_000}
+    await play.diff(sample=Sample(0.01), limits=Limits())
+    assert [note for note in play.log.notes if note.startswith("The tables are small")]
+
+
+async def test_a_sample_of_large_tables_needs_no_such_word(endpoint):
+    play = scene(endpoint, items(50), items(50))
+    for table in (play.primary, play.replica):
+        table.description = {"ItemCount": 10_000_000, "TableSizeBytes": 4_000_000_000}
+    await play.diff(sample=Sample(0.001), limits=Limits())
+    assert not [note for note in play.log.notes if note.startswith("The tables are small")]

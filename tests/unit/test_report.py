@@ -94,3 +94,10 @@ def test_a_report_is_incomplete_until_it_is_said_to_be_complete():
     report.complete = True
     assert report.as_dict()["complete"] is True
     assert list(report.as_dict())[-1] == "complete"
+
+
+def test_what_was_seen_and_not_judged_is_told_of_a_run_that_ended_early():
+    report = Report("p", "r", scanned_primary=100, matched=80, missing=5, in_flight=1)
+    assert (report.unjudged, report.as_dict()["unjudged"]) == (14, 14)
+    report.complete = True
+    assert report.unjudged == 0
