@@ -62,7 +62,9 @@ def test_both_strategies_stand_side_by_side(cli: Cli) -> None:
     assert "batch-get" in choice
     assert choice.endswith("and each probe is rounded up to 4 KB.")
     assert re.search(r"Prices of 2[0-9-]{9}: us-east-1 \$0.125 .*; eu-west-1 \$0.1415 ", ran.stdout)
-    assert re.search(r"Looked at [0-9]+ items? on [0-9]+ pages, which took [0-9.]+ read units\.", ran.stdout)
+    assert re.search(
+        r"Looked at [0-9,]+ items? on [0-9,]+ pages, which took [0-9,.]+ read units\.", ran.stdout
+    )
 
 
 @pytest.mark.usefixtures("large")
