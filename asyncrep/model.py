@@ -176,10 +176,14 @@ class KeyedImage(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What one Scan call answered: the images of at most 1 MB of items, possibly none."""
+    """What one Scan call answered: the images of at most 1 MB of items, possibly none.
+
+    ``last`` says that the segment has no other page; who cannot tell leaves it out.
+    """
 
     segment: int
     images: list[Raw]
+    last: bool = False
 
 
 # ── Discrepancies ───────────────────────────────────────────────────────────────────────────────────
@@ -201,6 +205,34 @@ class State(StrEnum):
     SKIPPED = "skipped"
 
 
+class Cause(StrEnum):
+    """What has likely led to a discrepancy; a conclusion from what was read, never a certainty.
+
+    ``asyncrep.diff.cause`` says what each rests on.
+    """
+
+    IN_FLIGHT = "in_flight"
+    """The primary's item is being written to."""
+    EXPIRED = "expired"
+    """TTL has given the item up, and DynamoDB has not deleted it yet."""
+    MISSED_PUT = "missed_put"
+    """A put never reached the replica."""
+    MISSED_DELETE = "missed_delete"
+    """A delete never reached the replica."""
+    MISSED_TTL_DELETE = "missed_ttl_delete"
+    """The primary's TTL deleted the item; the replica's does not."""
+    OLDER_VERSION = "older_version"
+    """The replica holds an older state of the primary's item."""
+    NEWER_VERSION = "newer_version"
+    """The replica holds a newer state: somebody writes to it."""
+    ATTRIBUTE_CHANGE = "attribute_change"
+    """Attributes differ, and nothing tells which state is the older one."""
+
+
+_CAUSE_OF_STATE = {State.IN_FLIGHT: Cause.IN_FLIGHT, State.EXPIRED: Cause.EXPIRED}
+"""States that are causes, whatever the images say."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Disagreement:
     """One record on which primary and replica disagree, as strong reads of both saw it.
@@ -212,6 +244,7 @@ class _Disagreement:
         segment: the scan segment it was met in.
         state: what became of it.
         reason: one sentence where the state needs one.
+        cause: what has likely led to it; None where nobody has judged that.
     """
 
     kind: ClassVar[str]
@@ -221,10 +254,11 @@ class _Disagreement:
     segment: int = 0
     state: State = State.FOUND
     reason: str | None = None
+    cause: Cause | None = None
 
     def moved(self, state: State, reason: str | None = None) -> Self:
-        """Return the same discrepancy in another state."""
-        return replace(self, state=state, reason=reason)
+        """Return the same discrepancy in another state; its cause stays, unless the state is one itself."""
+        return replace(self, state=state, reason=reason, cause=_CAUSE_OF_STATE.get(state, self.cause))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,11 +359,14 @@ class Outcome:
         applied: False when the precondition did not hold; nothing was written then.
         old: the image that was there before an applied write, None when there was none.
         caveat: says so when the precondition was too large to be checked in full by the write itself.
+        unsure: the precondition did not hold, and maybe because of this very write: an earlier try of it
+            got no answer.
     """
 
     applied: bool
     old: bytes | None = None
     caveat: str | None = None
+    unsure: bool = False
 
 
 # ── What tables can do ──────────────────────────────────────────────────────────────────────────────
@@ -359,8 +396,14 @@ class Source(Protocol):
     def key(self, image: Raw | bytes) -> bytes:
         """Return the canonical key of one of its images."""
 
-    def pages(self, segment: Segment, *, keys_only: bool = False) -> AsyncIterator[Page]:
-        """Yield every page of one segment; eventually consistent. Images are keys when ``keys_only``."""
+    def pages(
+        self, segment: Segment, *, keys_only: bool = False, after: bytes | None = None
+    ) -> AsyncIterator[Page]:
+        """Yield every page of one segment; eventually consistent. Images are keys when ``keys_only``.
+
+        With ``after``, the canonical key of an item of the segment that may be gone by now, only what
+        comes behind it.
+        """
 
     async def get(
         self, keys: Sequence[bytes], *, consistent: bool, keys_only: bool = False

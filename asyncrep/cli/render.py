@@ -12,16 +12,19 @@ from rich.text import Text
 
 from asyncrep.cost.plan import usd
 from asyncrep.items.equality import decode_image, differing_attributes
-from asyncrep.model import Different, Discrepancy, State
+from asyncrep.model import Cause, Different, Discrepancy, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from asyncrep.model import WireValue
     from asyncrep.repair.record import AttributePair, RecordDiff
     from asyncrep.report import Report, Sampled
 
 _WORTH_TELLING = 0.0001  # dollars
+
+STORED = "stored diff"
+"""The strategy of a report about a stored diff."""
 
 SHOWN = 10
 """How many discrepancies a summary shows."""
@@ -31,6 +34,25 @@ _SIGILS = {
     "extraneous": Text("-", style="red"),
     "different": Text("*", style="yellow"),
 }
+# In each the last is what the kind itself says, in other words.
+_CAUSES_OF_DIFFERENT = {
+    Cause.OLDER_VERSION: "older version of the primary's item",
+    Cause.NEWER_VERSION: "newer than the primary's item: somebody writes to the replica",
+    Cause.ATTRIBUTE_CHANGE: "nothing tells which side is the older one",
+}
+_CAUSES_OF_EXTRANEOUS = {
+    Cause.MISSED_TTL_DELETE: "expired by the primary's TTL: that delete was missed",
+    Cause.MISSED_DELETE: "deleted in the primary, or written to the replica alone",
+}
+_SHORT_CAUSES = {
+    Cause.MISSED_PUT: "missed put",
+    Cause.MISSED_DELETE: "missed delete",
+    Cause.MISSED_TTL_DELETE: "missed TTL delete",
+    Cause.OLDER_VERSION: "older version",
+    Cause.NEWER_VERSION: "newer version",
+    Cause.ATTRIBUTE_CHANGE: "differs",
+}
+"""In flight and expired are missing: their states say it."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -99,6 +121,8 @@ def show_summary(
 
 
 def _listed(report: Report) -> int:
+    if report.strategy == STORED:
+        return report.compared
     return report.drift + report.in_flight + report.expired
 
 
@@ -127,25 +151,39 @@ def _counts(report: Report) -> Table:
     else:
         rows = [
             (report.compared, "compared", True),
-            (report.matched + report.settled, _equal(report), True),
+            (report.matched + report.settled, _equal(report), report.strategy != STORED),
             (report.unjudged, "seen, and not judged when the run ended", False),
             (report.missing, "missing from the replica", False),
             (report.different, "different", False),
+            *_causes(report, _CAUSES_OF_DIFFERENT),
             (report.extraneous, "extraneous in the replica", False),
+            *_causes(report, _CAUSES_OF_EXTRANEOUS),
             (report.in_flight, "in flight: the primary's item kept changing", False),
             (report.expired, "expired: TTL is about to delete them", False),
             (report.repaired, "repaired and verified", False),
             (report.contested, "contested: somebody else kept changing them", False),
             (report.failed, "failed to be repaired", False),
             (report.skipped, "skipped", False),
+            (report.changed, "changed since the diff: left alone", False),
         ]
     for number, meaning, always in rows:
         if number or always:
-            table.add_row(f"{number:,}", meaning)
+            table.add_row(f"{number:,}", meaning, style="dim" if meaning.startswith(" ") else "")
     return table
 
 
+def _causes(report: Report, meanings: Mapping[Cause, str]) -> list[tuple[int, str, bool]]:
+    """Return the causes within a kind, indented; nothing where all have the one that its name says already."""
+    counts = [
+        (report.causes.get(cause.value, 0), f"  {meaning}", False) for cause, meaning in meanings.items()
+    ]
+    *telling, _ = counts
+    return counts if any(number for number, *_ in telling) else []
+
+
 def _equal(report: Report) -> str:
+    if report.strategy == STORED:
+        return "equal by now"
     if not report.settled:
         return "equal"
     return f"equal, {report.settled:,} of them only after the replica had settled"
@@ -153,18 +191,23 @@ def _equal(report: Report) -> str:
 
 def _line(found: Discrepancy, ignored: Collection[str]) -> Text:
     line = Text.assemble("  ", _SIGILS[found.kind], " ", printable(found.key.decode(errors="replace")))
+    details = [_SHORT_CAUSES[found.cause]] if found.cause in _SHORT_CAUSES else []
     if isinstance(found, Different):
         names = differing_attributes(decode_image(found.primary), decode_image(found.replica), ignored)
-        line.append("  " + printable(", ".join(names)), style="dim")
+        details.append(", ".join(names))
+    if details:
+        line.append("  " + printable(": ".join(details)), style="dim")
     if found.state not in {State.FOUND, State.REPAIRED}:
         line.append(f"  {found.state.replace('_', ' ')}", style="bold")
     return line
 
 
 def _effort(report: Report) -> str:
-    speed = (report.scanned_primary + report.scanned_replica) / report.seconds if report.seconds else 0
+    stored = report.strategy == STORED
+    seen = report.compared if stored else report.scanned_primary + report.scanned_replica
+    speed = seen / report.seconds if report.seconds else 0
     parts = [
-        f"{report.strategy}, {_segments(report)}",
+        report.strategy if stored else f"{report.strategy}, {_segments(report)}",
         _units(report.read_units, "read")
         + (f", {_units(report.write_units, 'write')}" if report.write_units else ""),
         f"{report.seconds:,.1f} s, {speed:,.0f} items/s",
@@ -197,15 +240,10 @@ def _conclusion(report: Report, *, repairing: bool, dry_run: bool = False) -> Te
         return Text("The run is incomplete: it ended before everything was compared.", style="bold red")
     if report.strategy == "backfill":
         return _backfill_conclusion(report, repairing=repairing)
+    if report.strategy == STORED:
+        return _stored_conclusion(report, dry_run=dry_run)
     if report.remaining:
-        verb = "remains" if report.remaining == 1 else "remain"
-        advice = "." if repairing else "; add --repair to bring the replica in line."
-        if _is_partial(report) and not repairing:
-            advice = "; --repair without --sample brings the replica in line."
-        if dry_run:
-            advice = "; nothing was written, this was a dry run."
-        words = f"The replica is not right: {plural(report.remaining, 'discrepancy')} {verb}{advice}"
-        return Text(words, style="bold yellow")
+        return _what_remains(report, repairing=repairing, dry_run=dry_run)
     words = "every discrepancy was repaired and verified" if report.drift else "no discrepancies"
     if report.in_flight:
         words += f"; {plural(report.in_flight, 'record')} kept changing and could not be judged"
@@ -215,6 +253,17 @@ def _conclusion(report: Report, *, repairing: bool, dry_run: bool = False) -> Te
         what = "The sample"
         words += "; the rest of the replica was not looked at" if report.drift else ""
     return Text(f"{what} is right: {words}.", style="bold green")
+
+
+def _what_remains(report: Report, *, repairing: bool, dry_run: bool) -> Text:
+    verb = "remains" if report.remaining == 1 else "remain"
+    advice = "." if repairing else "; add --repair to bring the replica in line."
+    if _is_partial(report) and not repairing:
+        advice = "; --repair without --sample brings the replica in line."
+    if dry_run:
+        advice = "; nothing was written, this was a dry run."
+    words = f"The replica is not right: {plural(report.remaining, 'discrepancy')} {verb}{advice}"
+    return Text(words, style="bold yellow")
 
 
 def _is_partial(report: Report) -> bool:
@@ -241,6 +290,22 @@ def _percent(share: float) -> str:
     return f"{math.ceil(percent * steps - 1e-9) / steps:.{digits}f} %"
 
 
+def _stored_conclusion(report: Report, *, dry_run: bool) -> Text:
+    if report.remaining:
+        verb = "remains" if report.remaining == 1 else "remain"
+        dry = "; nothing was written, this was a dry run" if dry_run else ""
+        return Text(
+            f"Of the diff {plural(report.remaining, 'discrepancy')} {verb}{dry}.", style="bold yellow"
+        )
+    if report.in_flight:
+        words = f"{plural(report.in_flight, 'record')} of the diff kept changing and could not be judged."
+        return Text(words, style="bold yellow")
+    if not report.compared:
+        return Text("There was nothing to do.", style="bold green")
+    words = "repaired and verified, or equal by now" if report.settled else "repaired and verified"
+    return Text(f"Every discrepancy of the diff is gone: {words}.", style="bold green")
+
+
 def _backfill_conclusion(report: Report, *, repairing: bool) -> Text:
     if not repairing:
         return Text("Nothing was written; add --repair to fill the replica.", style="bold")
@@ -250,10 +315,14 @@ def _backfill_conclusion(report: Report, *, repairing: bool) -> Text:
 
 
 def show_record(console: Console, record: RecordDiff) -> None:
-    """Print one record's attributes side by side."""
-    if not record.exists:
-        say(console, _record_conclusion(record))
-        return
+    """Print one record's attributes side by side, and whether the sides agree."""
+    if record.exists:
+        show_attributes(console, record)
+    say(console, _record_conclusion(record))
+
+
+def show_attributes(console: Console, record: RecordDiff) -> None:
+    """Print the table of a record's attributes."""
     table = Table(title=printable(record.key.decode(errors="replace")), title_justify="left", expand=False)
     table.add_column("", width=1)
     table.add_column("attribute", overflow="fold")
@@ -263,7 +332,6 @@ def show_record(console: Console, record: RecordDiff) -> None:
         mark, style = _mark(pair)
         table.add_row(mark, printable(pair.name), _value(pair.primary), _value(pair.replica), style=style)
     console.print(table)
-    say(console, _record_conclusion(record))
 
 
 def _mark(pair: AttributePair) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from asyncrep.diff.cause import likely_cause
 from asyncrep.diff.expiry import is_expired
 from asyncrep.items.equality import same_item
 from asyncrep.model import State, discrepancy
@@ -37,12 +38,14 @@ class Verdict:
         primary: the primary's image, as read last.
         replica: the replica's image.
         discrepancy: in state found, in_flight or expired; None when both sides are equal after all.
+        looks: how often it was looked at. The primary's item changed during each look before the last.
     """
 
     candidate: Candidate
     primary: bytes | None
     replica: bytes | None
     discrepancy: Discrepancy | None
+    looks: int = 1
 
     @property
     def size(self) -> int:
@@ -63,7 +66,8 @@ async def confirm(run: Run[Any], candidates: Sequence[Candidate]) -> list[Verdic
         moving = []
         for candidate in pending:
             key = candidate.key
-            verdict = _judge(run, candidate, after.get(key), replica.get(key))
+            looks = run.comparison.tries - tries_left
+            verdict = _judge(run, candidate, after.get(key), replica.get(key), looks)
             if verdict.discrepancy is None or same_side(run, before.get(key), after.get(key)):
                 verdicts.append(verdict)
             elif tries_left:
@@ -92,9 +96,11 @@ def same_side(run: Run[Any], left: bytes | None, right: bytes | None) -> bool:
     return same_item(left, right, run.comparison.ignore)
 
 
-def _judge(run: Run[Any], candidate: Candidate, primary: bytes | None, replica: bytes | None) -> Verdict:
+def _judge(
+    run: Run[Any], candidate: Candidate, primary: bytes | None, replica: bytes | None, looks: int
+) -> Verdict:
     if same_side(run, primary, replica):
-        return Verdict(candidate, primary, replica, None)
+        return Verdict(candidate, primary, replica, None, looks)
     found = discrepancy(candidate.key, primary, replica, candidate.segment)
     # What only the replica has is deleted by the replica's own TTL or not at all: then a delete was missed.
     judged_by, settings = (
@@ -102,5 +108,11 @@ def _judge(run: Run[Any], candidate: Candidate, primary: bytes | None, replica: 
     )
     if is_expired(judged_by, settings.ttl_attribute, run.clock.now()):
         reason = f'Its TTL attribute "{settings.ttl_attribute}" is past.'
-        return Verdict(candidate, primary, replica, found.moved(State.EXPIRED, reason))
-    return Verdict(candidate, primary, replica, found)
+        return Verdict(candidate, primary, replica, found.moved(State.EXPIRED, reason), looks)
+    return Verdict(candidate, primary, replica, with_cause(run, found), looks)
+
+
+def with_cause(run: Run[Any], found: Discrepancy) -> Discrepancy:
+    """Return confirmed drift with its likely cause."""
+    ttl = run.primary.settings.ttl_attribute
+    return replace(found, cause=likely_cause(found, ttl, run.clock.now(), run.comparison.ignore))

@@ -16,7 +16,7 @@ from msgspec import Raw
 from asyncrep.items.numbers import canonical_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 SYSTEM_PREFIX = "aws:rep:"
 """Attributes that Global Tables (2017) puts into items. They are neither compared nor written."""
@@ -80,6 +80,28 @@ def differing_attributes(left: Wire, right: Wire, ignored: Collection[str] = ())
         if is_compared(name, ignored)
         and (name not in left or name not in right or not same_value(left[name], right[name]))
     ]
+
+
+def members_lacking(left: Mapping[str, Any], right: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the set of those members of a set that another set of its type lacks; None when it has all."""
+    ((kind, members),) = left.items()
+    _, known = _canonical(right)
+    lacking = [member for member in members if _canonical({kind[0]: member})[1] not in known]
+    return {kind: lacking} if lacking else None
+
+
+def respelled_attributes(
+    left: bytes, right: bytes, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield what both images have and spell differently, of the ``wanted`` names; equal values are possible.
+
+    Nothing else is decoded, so that it may be asked of millions of items.
+    """
+    ours, theirs = _split(left), _split(right)
+    for name, value in ours.items():
+        other = theirs.get(name)
+        if other is not None and value != other and wanted(name):
+            yield name, _decode_value(value), _decode_value(other)
 
 
 def is_compared(name: str, ignored: Collection[str] = ()) -> bool:

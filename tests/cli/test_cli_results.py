@@ -51,7 +51,11 @@ def test_tables_that_agree_are_right_and_exit_0(cli: Cli) -> None:
 def test_discrepancies_exit_1_and_are_shown(cli: Cli) -> None:
     ran = cli(*DIFF)
     assert ran.code == 1
-    for line in ('  + {"id":{"S":"m"}}', '  * {"id":{"S":"d"}}  v', '  - {"id":{"S":"x"}}'):
+    for line in (
+        '  + {"id":{"S":"m"}}  missed put',
+        '  * {"id":{"S":"d"}}  differs: v',
+        '  - {"id":{"S":"x"}}  missed delete',
+    ):
         assert line in ran.stdout.splitlines()
     assert "The replica is not right: 3 discrepancies remain; add --repair" in ran.stdout
 
@@ -82,7 +86,10 @@ def test_output_holds_both_images_and_is_private(cli: Cli) -> None:
         "segment": found["different"]["segment"],
         "state": "found",
         "reason": None,
+        "cause": "attribute_change",
+        "attributes": {"changed": ["v"], "missing": [], "extra": []},
     }
+    assert (found["missing"]["cause"], found["extraneous"]["cause"]) == ("missed_put", "missed_delete")
     assert (found["missing"]["primary"], found["missing"]["replica"]) == (item("m"), None)
     assert (found["extraneous"]["primary"], found["extraneous"]["replica"]) == (None, item("x"))
     assert stat.S_IMODE(target.stat().st_mode) == 0o600

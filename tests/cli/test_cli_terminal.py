@@ -124,4 +124,4 @@ def test_a_pipe_gets_no_colours_and_whole_sentences(cli: Cli, endpoint: Scripted
     assert "The replica is not right: 1 discrepancy remains; add --repair to bring the replica in line." in (
         ran.stdout.splitlines()
     )
-    assert f'  + {{"id":{{"S":"{"long" * 40}"}}}}' in ran.stdout.splitlines()
+    assert f'  + {{"id":{{"S":"{"long" * 40}"}}}}  missed put' in ran.stdout.splitlines()

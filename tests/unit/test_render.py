@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from asyncrep import AttributePair, RecordDiff, Report
-from asyncrep.cli.render import SHOWN, printable, say, show_record, show_summary
-from asyncrep.model import Different, Discrepancy, Extraneous, Missing, State
+from asyncrep import Report
+from asyncrep.cli.render import SHOWN, printable, say, show_summary
+from asyncrep.model import Cause, Different, Discrepancy, Extraneous, State
 from asyncrep.report import Sampled
-from tests.support.scenario import item, key
+from tests.support.consoles import HOSTILE, console, flat, image, missing, shown
+from tests.support.scenario import key
 
-HOSTILE = "\x1b[2J\x9b1A\n\r\u202e\x07\x00"
 COMPLETE: dict[str, Any] = {"segments": 16, "scanned_primary": 10, "scanned_replica": 10, "complete": True}
-
-
-def console(width: int = 80, *, terminal: bool = True) -> Console:
-    """A console into memory; without colours, so that its text is what stands there."""
-    return Console(
-        file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, legacy_windows=False
-    )
-
-
-def shown(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
 
 
 def report(**counts: Any) -> Report:
     return Report("us-east-1/orders", "eu-west-1/orders", **(COMPLETE | counts))
-
-
-def image(**attributes: Any) -> bytes:
-    import msgspec  # noqa: PLC0415 - only here
-
-    return msgspec.json.encode(item(**attributes))
-
-
-def missing(id: str, **options: Any) -> Discrepancy:
-    return Missing(key=key(id), primary=image(id=id), **options)
 
 
 def summary(told: Report, found: list[Discrepancy] | None = None, width: int = 80, **options: Any) -> str:
@@ -50,10 +26,6 @@ def summary(told: Report, found: list[Discrepancy] | None = None, width: int = 8
     repairing = options.pop("repairing", False)
     show_summary(target, told, found or [], options.pop("ignored", ()), repairing=repairing)
     return shown(target)
-
-
-def flat(text: str) -> str:
-    return " ".join(text.split())
 
 
 @pytest.mark.parametrize(
@@ -151,6 +123,69 @@ def test_discrepancies_are_shown_with_sigil_key_and_attributes() -> None:
         '  * {"id":{"S":"c"}}  v, w',
         '  + {"id":{"S":"d"}}  in flight',
     ]
+
+
+def test_a_listed_discrepancy_shows_its_cause_shortly() -> None:
+    older = Different(
+        key=key("c"), primary=image(id="c", v=1), replica=image(id="c", v=2), cause=Cause.OLDER_VERSION
+    )
+    found: list[Discrepancy] = [
+        missing("a", cause=Cause.MISSED_PUT),
+        Extraneous(key=key("b"), replica=image(id="b"), cause=Cause.MISSED_TTL_DELETE),
+        older,
+        older.moved(State.SKIPPED),
+        missing("d").moved(State.IN_FLIGHT),
+        missing("e").moved(State.EXPIRED),
+    ]
+    assert [line for line in summary(report(missing=6), found).splitlines() if '{"id"' in line] == [
+        '  + {"id":{"S":"a"}}  missed put',
+        '  - {"id":{"S":"b"}}  missed TTL delete',
+        '  * {"id":{"S":"c"}}  older version: v',
+        '  * {"id":{"S":"c"}}  older version: v  skipped',
+        '  + {"id":{"S":"d"}}  in flight',
+        '  + {"id":{"S":"e"}}  expired',
+    ]
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_is_told_in_a_listed_line(cause: Cause) -> None:
+    states = {Cause.IN_FLIGHT: State.IN_FLIGHT, Cause.EXPIRED: State.EXPIRED}
+    found = missing("a", cause=cause, state=states.get(cause, State.FOUND))
+    [line] = [line for line in summary(report(missing=1), [found]).splitlines() if '{"id"' in line]
+    assert len(line.split("}}  ")[1]) > 3
+
+
+def counted(text: str) -> list[tuple[str, str]]:
+    """The table of counts; a cause keeps the two spaces it is indented by."""
+    return re.findall(r"^ *([\d,]+)  ((?:  )?\S.*?) *$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_causes_stand_under_their_kind_where_they_say_more_than_it(width: int, terminal: bool) -> None:
+    causes = {
+        "missed_put": 1, "older_version": 1_005, "attribute_change": 1, "missed_delete": 2, "missed_ttl_delete": 1,
+        "in_flight": 1,
+    }  # fmt: skip
+    told = report(missing=1, different=1_006, extraneous=3, in_flight=1, causes=causes)
+    text = summary(told, width=width, terminal=terminal)
+    assert counted(text)[2:] == [
+        ("1", "missing from the replica"),
+        ("1,006", "different"),
+        ("1,005", "  older version of the primary's item"),
+        ("1", "  nothing tells which side is the older one"),
+        ("3", "extraneous in the replica"),
+        ("1", "  expired by the primary's TTL: that delete was missed"),
+        ("2", "  deleted in the primary, or written to the replica alone"),
+        ("1", "in flight: the primary's item kept changing"),
+    ]
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_causes_that_say_what_their_kind_says_are_not_repeated() -> None:
+    causes = {"missed_put": 1, "attribute_change": 2, "missed_delete": 3, "expired": 1}
+    told = report(missing=1, different=2, extraneous=3, expired=1, causes=causes)
+    assert [number for number, _ in counted(summary(told))][2:] == ["1", "2", "3", "1"]
 
 
 def test_keys_and_names_that_steer_are_spelled_out() -> None:
@@ -319,58 +354,3 @@ def test_what_a_run_cost_is_told(cost: float, words: str) -> None:
 @pytest.mark.parametrize("cost", [0.0, 0.00009])
 def test_a_cost_that_is_nearly_nothing_is_not_worth_telling(cost: float) -> None:
     assert "$" not in summary(report(cost_usd=cost))
-
-
-def record(discrepancy: Discrepancy | None, *attributes: AttributePair) -> RecordDiff:
-    return RecordDiff(key("a"), discrepancy, list(attributes))
-
-
-def record_text(told: RecordDiff, width: int = 80) -> str:
-    target = console(width)
-    show_record(target, told)
-    return shown(target)
-
-
-def test_a_record_marks_each_attribute() -> None:
-    one, two = {"N": "1"}, {"N": "2"}
-    text = record_text(
-        record(
-            Different(key=key("a"), primary=image(id="a"), replica=image(id="a")),
-            AttributePair("same", one, one, compared=True, equal=True),
-            AttributePair("spelled", one, {"N": "1.0"}, compared=True, equal=True),
-            AttributePair("changed", one, two, compared=True, equal=False),
-            AttributePair("ours", one, None, compared=True, equal=False),
-            AttributePair("theirs", None, two, compared=True, equal=False),
-            AttributePair("ignored", one, two, compared=False, equal=False),
-        )
-    )
-    marks = {name: mark.strip() for mark, name in re.findall(r"│ (.) │ (\w+) ", text)}
-    assert marks == {"same": "", "spelled": "", "changed": "*", "ours": "+", "theirs": "-", "ignored": "~"}
-    assert text.startswith('{"id":{"S":"a"}}')
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_long_record_is_folded_and_nothing_is_lost(width: int) -> None:
-    value = {"S": "0123456789" * 50}
-    text = record_text(record(None, AttributePair("n" * 100, value, value, compared=True, equal=True)), width)
-    assert max(map(len, text.splitlines())) <= width
-    assert text.count("n") >= 100
-    assert sum(map(str.isdigit, text)) == 1000
-
-
-def test_a_hostile_record_is_spelled_out() -> None:
-    value = {"M": {HOSTILE: {"S": HOSTILE}}}
-    text = record_text(record(None, AttributePair(HOSTILE, value, value, compared=True, equal=True)), 200)
-    assert all(character.isprintable() or character == "\n" for character in text)
-
-
-def test_a_state_s_reason_is_told_and_none_is_not() -> None:
-    told = record_text(record(missing("a", state=State.IN_FLIGHT, reason="It kept changing.")))
-    assert "The record is in flight: It kept changing." in flat(told)
-    silent = record_text(record(missing("a", state=State.EXPIRED)))
-    assert "None" not in silent
-
-
-def test_a_hostile_reason_is_spelled_out() -> None:
-    text = record_text(record(missing("a", state=State.FAILED, reason=HOSTILE)), 200)
-    assert all(character.isprintable() or character == "\n" for character in text)

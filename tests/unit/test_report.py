@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrep.model import Different, Extraneous, Missing, State
+from asyncrep.model import Cause, Different, Extraneous, Missing, State
 from asyncrep.report import Report
 from tests.support.strategies import thoroughly
 
@@ -18,7 +18,7 @@ FOUND = (
 DRIFT = (State.FOUND, State.REPAIRED, State.CONTESTED, State.FAILED, State.SKIPPED, State.CHANGED)
 COUNTS = (
     "matched", "missing", "different", "extraneous", "settled", "in_flight", "expired", "repaired", "contested",
-    "failed", "skipped", "present",
+    "failed", "skipped", "changed", "present",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def counts(report):
         (State.CONTESTED, {"contested": 1}),
         (State.FAILED, {"failed": 1}),
         (State.SKIPPED, {"skipped": 1}),
-        (State.CHANGED, {"skipped": 1}),
+        (State.CHANGED, {"changed": 1}),
     ],
 )
 def test_drift_counts_under_its_kind_and_its_state(found, state, counted):
@@ -82,6 +82,18 @@ def test_the_summary_has_the_contract_s_names_and_can_be_printed():
         assert name in summary
     assert summary["primary"] == "us-east-1/orders"
     assert (summary["compared"], summary["matched"], summary["missing"], summary["repaired"]) == (6, 5, 1, 1)
+
+
+def test_causes_are_counted_whatever_became_of_the_record():
+    report = Report("p", "r")
+    for state in State:
+        report.count(Missing(key=b"k", primary=b"p", cause=Cause.MISSED_PUT).moved(state))
+    report.count(FOUND[0])
+    assert report.causes == {"missed_put": len(State) - 2, "in_flight": 1, "expired": 1}
+    summary = report.as_dict()
+    assert summary["causes"] == report.causes
+    report.count(FOUND[0].moved(State.EXPIRED))
+    assert summary["causes"]["expired"] == 1
 
 
 def test_what_throttling_leaves_at_this_moment_is_no_figure_of_the_summary():
