@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asyncrep.cli.journals import chosen_journal, where_noted
+from asyncrep.cli.one_record import KEY_FORMS, RecordArguments, find_record, opened
 from asyncrep.cli.options import CompareOptions, MessageOptions, PlaceOptions, spread_options
-from asyncrep.cli.places import find_pair
 from asyncrep.cli.runtime import AGREE, DISCREPANCIES, FAILED, complain, exit_codes, run_async
-from asyncrep.errors import UsageError
 from asyncrep.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from asyncrep.aws.place import Place
-    from asyncrep.aws.table import Table
     from asyncrep.model import Discrepancy
     from asyncrep.options import Comparison
     from asyncrep.repair.record import RecordDiff
 
-_KEY_FORMS = """
-KEY is one JSON object, plain ([bold]{"id":"abc","n":5}[/bold]) or in wire form
-([bold]{"id":{"S":"abc"},"n":{"N":"5"}}[/bold]); binary attributes are base64 text.
-"""
 DIFF_HELP = f"""
 Compare one record of PRIMARY and REPLICA, attribute by attribute, by strongly consistent reads.
-{_KEY_FORMS}
+{KEY_FORMS}
 """
 DIFF_EPILOG = """
 [bold]Examples[/bold]
@@ -39,7 +31,7 @@ DIFF_EPILOG = """
 """
 REPLICATE_HELP = f"""
 Bring one record of REPLICA in line with PRIMARY: put, patch or delete it, guarded and verified.
-{_KEY_FORMS}
+{KEY_FORMS}
 """
 REPLICATE_EPILOG = """
 [bold]Examples[/bold]
@@ -47,21 +39,14 @@ REPLICATE_EPILOG = """
   asyncrep replicate-record us-east-1/orders eu-west-1/orders '{"id":"abc","n":5}'
 """
 
-_Arguments = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="[PRIMARY REPLICA] KEY", help="The tables and the record's key.", show_default=False
-    ),
-]
-
 
 @spread_options
 def diff_record(
-    arguments: _Arguments, places: PlaceOptions, comparing: CompareOptions, telling: MessageOptions
+    arguments: RecordArguments, places: PlaceOptions, comparing: CompareOptions, telling: MessageOptions
 ) -> None:
     """Compare one record."""
     with exit_codes(verbose=telling.verbose):
-        pair, key = _split(arguments, places)
+        pair, key = find_record(arguments, places)
         record = run_async(_compare(pair, key, comparing.comparison()))
         if not telling.quiet:
             from asyncrep.cli.render import result_console, show_record  # noqa: PLC0415
@@ -73,58 +58,57 @@ def diff_record(
 
 @spread_options
 def replicate_record(
-    arguments: _Arguments,
+    arguments: RecordArguments,
     places: PlaceOptions,
     comparing: CompareOptions,
     telling: MessageOptions,
     force_global_table: Annotated[
         bool, typer.Option("--force-global-table", help="Write even to a member of a global table.")
     ] = False,
+    journal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|s3://…",
+            help="Note the write here, for asyncrep undo. [dim]Default: a file in the state folder.[/dim]",
+        ),
+    ] = None,
 ) -> None:
     """Bring one record in line."""
     with exit_codes(verbose=telling.verbose):
-        pair, key = _split(arguments, places)
-        found, exists = run_async(_replicate(pair, key, comparing.comparison(), force=force_global_table))
+        pair, key = find_record(arguments, places)
+        place = chosen_journal(journal, pair[1].ref.table)
+        found, exists, noted = run_async(
+            _replicate(pair, key, comparing.comparison(), place, force=force_global_table)
+        )
         if not telling.quiet:
             _tell(found, exists=exists)
+            _tell_journal(noted)
         raise typer.Exit(_exit_code(found))
-
-
-def _split(arguments: list[str], places: PlaceOptions) -> tuple[tuple[Place, Place], str]:
-    match arguments:
-        case [key]:
-            return find_pair(None, None, places), key
-        case [primary, replica, key]:
-            return find_pair(primary, replica, places), key
-        case _:
-            raise UsageError(
-                f"Give PRIMARY, REPLICA and KEY, or KEY alone: {len(arguments)} arguments fit neither."
-            )
-
-
-@asynccontextmanager
-async def _opened(pair: tuple[Place, Place]) -> AsyncIterator[tuple[Table, Table]]:
-    async with pair[0].open() as primary, pair[1].open() as replica:
-        yield primary, replica
 
 
 async def _compare(pair: tuple[Place, Place], key: str, comparison: Comparison) -> RecordDiff:
     from asyncrep.repair.record import diff_record as compare  # noqa: PLC0415
 
-    async with _opened(pair) as (primary, replica):
+    async with opened(pair) as (primary, replica):
         return await compare(primary, replica, primary.keys.parse(key), comparison=comparison)
 
 
 async def _replicate(
-    pair: tuple[Place, Place], key: str, comparison: Comparison, *, force: bool
-) -> tuple[Discrepancy | None, bool]:
-    """Return what became of the record, and whether there is one at all."""
+    pair: tuple[Place, Place], key: str, comparison: Comparison, place: str, *, force: bool
+) -> tuple[Discrepancy | None, bool, str | None]:
+    """Return what became of the record, whether there is one at all, and where it is noted what was written."""
+    from asyncrep.jobs.journal import open_journal_if  # noqa: PLC0415
     from asyncrep.repair.record import replicate_record as replicate  # noqa: PLC0415
 
-    async with _opened(pair) as (primary, replica):
+    async with (
+        opened(pair) as (primary, replica),
+        open_journal_if(place, primary, replica, pair[1]) as journal,
+    ):
+        assert journal is not None
         parsed = primary.keys.parse(key)
-        found = await replicate(primary, replica, parsed, comparison=comparison, force=force)
-        return found, found is not None or bool(await primary.get([parsed], consistent=True))
+        found = await replicate(primary, replica, parsed, comparison=comparison, force=force, journal=journal)
+        exists = found is not None or bool(await primary.get([parsed], consistent=True))
+        return found, exists, journal.place if journal.n else None
 
 
 def _tell(found: Discrepancy | None, *, exists: bool) -> None:
@@ -135,6 +119,13 @@ def _tell(found: Discrepancy | None, *, exists: bool) -> None:
     else:
         nobody = "Neither side has this record; nothing was written."
         say(result_console(), _sentence(found) if exists else nobody)
+
+
+def _tell_journal(journal: str | None) -> None:
+    from asyncrep.cli.render import message_console, say  # noqa: PLC0415
+
+    if journal is not None:
+        say(message_console(), where_noted(journal), "dim")
 
 
 def _sentence(found: Discrepancy | None) -> str:

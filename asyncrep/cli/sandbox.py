@@ -109,7 +109,7 @@ class Story:
 
     def _run(self, seeded: Seeded, *options: str) -> int:
         from asyncrep.aws.place import Place  # noqa: PLC0415
-        from asyncrep.cli.diff_tables import Check, Manner  # noqa: PLC0415
+        from asyncrep.cli.check import Check, Keeping, Manner  # noqa: PLC0415
         from asyncrep.location import TableRef  # noqa: PLC0415
         from asyncrep.options import Comparison, Limits  # noqa: PLC0415
 
@@ -124,6 +124,7 @@ class Story:
             Manner(),
             Comparison(),
             RepairOptions(repair="--repair" in options),
+            Keeping(noted=False),
         )
         code = check.run(OutputOptions())
         self._console.print(f"exit code {code}", style="dim")
@@ -181,6 +182,7 @@ def _print_invitation(console: Console, aws: EmbeddedAws, seeded: Seeded) -> Non
         f"asyncrep diff-tables {tables}",
         f"asyncrep diff-tables {tables} --output drift.jsonl --json",
         f"asyncrep diff-record {tables} '{seeded.drift.example_key}'",
+        f"asyncrep explain {tables} '{seeded.drift.example_key}'",
         f"asyncrep diff-tables {tables} --segments {SEGMENTS} --repair",
         f"asyncrep diff-tables {tables} --quiet && echo The replica is right",
     ])  # fmt: skip

@@ -100,7 +100,7 @@ def invitation(process: subprocess.Popen[str]) -> tuple[list[str], list[str]]:
 def test_what_the_sandbox_prints_works_when_pasted(plain: Cli) -> None:
     with plain.start("sandbox", "--airports", "200") as process:
         exports, commands = invitation(process)
-        assert len(commands) == 5
+        assert len(commands) == 6
         del plain.environment["AWS_PROFILE"]
         [check] = [command for command in commands if "--json" in command]
         ran = plain.shell("".join([*exports, check]))
