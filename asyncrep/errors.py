@@ -8,11 +8,15 @@
     │   ├── CredentialsError      no credentials, or AWS refused them
     │   ├── PermissionDeniedError the credentials lack a permission
     │   ├── TableNotFoundError    no table (any more) by that name
+    │   ├── BucketNotFoundError   no S3 bucket by that name
     │   ├── UnreachableError      no connection, time-outs, answers broken on the way; retried before
     │   ├── ThrottledError        still throttled after every retry
     │   ├── ConditionFailedError  a guarded write found something else than it expected
     │   └── RejectedError         the service refused this request as invalid; retrying cannot help
     ├── BudgetExhaustedError      the next request could pass the budget of the run
+    ├── JobError                  the state of a job could not be saved, or another process works on it
+    ├── JournalError              what is about to be written could not be journalled, so it was not written
+    ├── IncompleteUndoError       an undo ended before it had seen everything; carries its report
     └── IncompleteRunError        a run ended before it had seen everything; carries its report
 
 botocore's and aiohttp's exceptions are translated into these once, in ``asyncrep.aws.errors``.
@@ -23,7 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncrep.report import Report
+    from asyncrep.report import Report, UndoReport
 
 
 class AsyncrepError(Exception):
@@ -47,11 +51,13 @@ class ServiceError(AsyncrepError):
 
     Attributes:
         code: the service's error code, as ``ValidationException``; empty when there was no answer.
+        maybe_done: a try of the call got no answer, so that it may have been carried out all the same.
     """
 
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.maybe_done = False
 
 
 class CredentialsError(ServiceError):
@@ -64,6 +70,10 @@ class PermissionDeniedError(ServiceError):
 
 class TableNotFoundError(ServiceError):
     """The table does not exist, or does no longer: it may be deleted in the middle of a run."""
+
+
+class BucketNotFoundError(ServiceError):
+    """There is no S3 bucket by that name, or not in this partition."""
 
 
 class UnreachableError(ServiceError):
@@ -84,6 +94,26 @@ class RejectedError(ServiceError):
 
 class BudgetExhaustedError(AsyncrepError):
     """The next request could cost more than is left of the run's budget; it was not sent."""
+
+
+class JobError(AsyncrepError):
+    """The state of a job could not be saved, or another process has begun to work on it."""
+
+
+class JournalError(AsyncrepError):
+    """The journal could not be written; what it could not hold was not written to the table either."""
+
+
+class IncompleteUndoError(AsyncrepError):
+    """An undo stopped before it had seen to every record.
+
+    Attributes:
+        report: what had been done until then, with ``complete`` false. The cause is chained.
+    """
+
+    def __init__(self, message: str, report: UndoReport) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class IncompleteRunError(AsyncrepError):

@@ -1,10 +1,11 @@
-"""Where a table is: the forms of a location that users may write, and nothing about its content."""
+"""Where a table or a file is: the forms of a location that users may write, and nothing about its content."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from asyncrep.errors import LocationError
 
@@ -15,6 +16,8 @@ _SERVICE_HOST = re.compile(
     r"(?:vpce-[a-z0-9-]+\.dynamodb|dynamodb(?:-fips)?|[0-9]{12}\.ddb)\.([a-z0-9-]+)"
     r"\.(?:(?:vpce\.)?amazonaws\.com(?:\.cn)?|api\.aws)"
 )
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 FORMS = (
     "REGION/TABLE, arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE, HOST:PORT/TABLE or http(s)://HOST:PORT/TABLE"
@@ -110,3 +113,66 @@ def _table_name(name: str, text: str) -> str:
             f'"{name}" in "{text}" is not a table name: 3 to 255 letters, digits, "_", "-" and "." are allowed.'
         )
     return name
+
+
+@dataclass(frozen=True, slots=True)
+class S3Place:
+    """A name in an S3 bucket, under which one object or many are kept.
+
+    Attributes:
+        prefix: without a slash at either end; empty for the whole bucket. To S3 every character is just
+            one, also ``..`` and line breaks: whoever shows it to a person has to mind that.
+    """
+
+    bucket: str
+    prefix: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> S3Place:
+        """Read ``s3://BUCKET/PREFIX``; slashes at the ends of the prefix are dropped.
+
+        Raises:
+            LocationError: with one sentence that names the part that is wrong.
+        """
+        scheme, separator, rest = text.partition("://")
+        if not separator or scheme.lower() != "s3":
+            raise LocationError(f'"{text}" is not a place in S3; write it as s3://BUCKET/PREFIX.')
+        bucket, _, prefix = rest.partition("/")
+        if not bucket:
+            raise LocationError(f'"{text}" names no bucket; write it as s3://BUCKET/PREFIX.')
+        if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+            raise LocationError(
+                f'"{bucket}" in "{text}" is not a bucket name: 3 to 63 lower-case letters, digits, "-" and ".", '
+                "with a letter or digit at both ends, are allowed."
+            )
+        return cls(bucket, prefix.strip("/"))
+
+    def under(self, name: str) -> str:
+        """Return the whole name of what has ``name`` under this place."""
+        return f"{self.prefix}/{name}" if self.prefix else name
+
+    def __str__(self) -> str:
+        """Return the place as a user would write it."""
+        return f"s3://{self.bucket}/{self.prefix}" if self.prefix else f"s3://{self.bucket}"
+
+
+def parse_storage(text: str) -> Path | S3Place:
+    """Read where something is kept: ``s3://BUCKET/PREFIX``, ``file:///PATH`` or a plain path.
+
+    Raises:
+        LocationError: it is none of these.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if not text or "\0" in text:
+            raise LocationError(f"{text!r} is not a path.")
+        return Path(text)
+    match scheme.lower():
+        case "s3":
+            return S3Place.parse(text)
+        case "file" if rest.startswith("/") and "\0" not in unquote(rest):
+            return Path(unquote(rest))
+        case "file":
+            raise LocationError(f'"{text}" is not a local file; write it as file:///PATH.')
+        case _:
+            raise LocationError(f'"{text}" is no place for a file; write s3://BUCKET/PREFIX or a path.')

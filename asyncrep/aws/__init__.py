@@ -8,5 +8,6 @@ How a call goes:
     capacity.py  counts the units every answer reports and paces the calls
     client.py    sends one body, checks the answer's checksum, tries again what can be tried again
     session.py   makes the aioboto3 client: credentials, Region, endpoint, role
+    objects.py   objects in S3: put under a condition, read, list, remove
     errors.py    turns every exception of botocore and aiohttp into one of ``asyncrep.errors``
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asyncrep.aws.errors import Cure, cure, raise_translated
+from asyncrep.aws.errors import Cure, cure, is_silence, raise_translated
 from asyncrep.aws.session import BODY
 from asyncrep.errors import BudgetExhaustedError
 
@@ -116,7 +116,7 @@ class WireClient:
         retry: RetryPolicy,
     ) -> T:
         """Run ``attempt`` until it succeeds, fails for good, or the retry policy gives up."""
-        failures = throttles = 0
+        failures = silences = throttles = 0
         lost: Exception | None = None  # a failure that does not tell whether the call was carried out
         waited = 0.0  # backing off only: how long its own pace keeps a call says nothing of the table
         while True:
@@ -132,10 +132,13 @@ class WireClient:
                     hopeless = waited >= retry.patience
                 else:
                     failures += 1
-                    lost = error
-                    hopeless = remedy is Cure.NONE or failures >= retry.attempts
+                    silences += is_silence(error)
+                    lost = error if remedy is Cure.RETRY else lost  # any other answer says: not carried out
+                    hopeless = (
+                        remedy is Cure.NONE or failures >= retry.attempts or silences >= retry.silences
+                    )
                 if hopeless:
-                    raise_translated(error, operation, self.label)
+                    raise_translated(error, operation, self.label, maybe_done=lost is not None)
                 delay = retry.delay(failures + throttles)
                 await self.clock.sleep(delay)
                 waited += delay

@@ -31,6 +31,7 @@ class Cure(Enum):
 _DAMAGED = (ChecksumError, UnicodeDecodeError, JSONDecodeError, MsgspecError)
 
 _THROTTLES = frozenset({
+    "SlowDown",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "ThrottledException",
@@ -39,6 +40,7 @@ _THROTTLES = frozenset({
     "TooManyRequestsException",
 })  # fmt: skip
 _TRANSIENT = frozenset({
+    "ConditionalRequestConflict",
     "InternalFailure",
     "InternalServerError",
     "ReplicatedWriteConflictException",
@@ -58,10 +60,13 @@ _CLASSES: dict[str, type[ServiceError]] = {
     "IncompleteSignature": errors.CredentialsError,
     "IncompleteSignatureException": errors.CredentialsError,
     "InvalidClientTokenId": errors.CredentialsError,
+    "InvalidAccessKeyId": errors.CredentialsError,
     "InvalidSignatureException": errors.CredentialsError,
     "ItemCollectionSizeLimitExceededException": errors.RejectedError,
     "MissingAuthenticationToken": errors.CredentialsError,
     "MissingAuthenticationTokenException": errors.CredentialsError,
+    "NoSuchBucket": errors.BucketNotFoundError,
+    "PreconditionFailed": errors.ConditionFailedError,
     "ResourceNotFoundException": errors.TableNotFoundError,
     "SerializationException": errors.RejectedError,
     "SignatureDoesNotMatch": errors.CredentialsError,
@@ -69,6 +74,19 @@ _CLASSES: dict[str, type[ServiceError]] = {
     "UnrecognizedClientException": errors.CredentialsError,
     "ValidationException": errors.RejectedError,
 }
+
+
+_LONGEST_MESSAGE = 600
+# What messages of the service and of botocore quote: requests and items, which must not get into logs.
+_QUOTED = (
+    # A refused signature: what should have been signed, with the session token among the headers.
+    (re.compile(r"The (?:Canonical String|String-to-Sign)\b.*", re.DOTALL), ""),
+    (re.compile(r"\bValue '.*' at '", re.DOTALL), "Value '…' at '"),
+    (re.compile(r"(cannot be converted to a numeric value): .*", re.DOTALL), r"\1."),
+    # botocore shows the body of an answer that it cannot read.
+    (re.compile(r"(Unable to parse response \([^)]*\)).*", re.DOTALL), r"\1."),
+    (re.compile(r"://[^/\s@]*@"), "://"),
+)
 
 
 def cure(error: Exception) -> Cure:
@@ -85,6 +103,21 @@ def cure(error: Exception) -> Cure:
         return Cure.NONE
     transient = (*_DAMAGED, HTTPClientError, ConnectError, ConnectionError, TimeoutError)
     return Cure.RETRY if isinstance(error, transient) else Cure.NONE
+
+
+def is_silence(error: Exception) -> bool:
+    """Tell whether nothing answered a call: there was no connection, or a time-out."""
+    from aiohttp import ClientConnectorError, ClientOSError  # noqa: PLC0415
+    from botocore.exceptions import (  # noqa: PLC0415
+        ConnectTimeoutError,
+        EndpointConnectionError,
+        ReadTimeoutError,
+    )
+
+    if isinstance(error, EndpointConnectionError):  # also for a connection that was there, and was reset
+        cause = error.kwargs.get("error")
+        return not isinstance(cause, ClientOSError) or isinstance(cause, ClientConnectorError)
+    return isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError)
 
 
 def translate(error: Exception, action: str, place: str) -> ServiceError | None:
@@ -113,17 +146,23 @@ def translate(error: Exception, action: str, place: str) -> ServiceError | None:
     return None
 
 
-def raise_translated(error: Exception, action: str, place: str) -> NoReturn:
-    """Raise what ``translate`` makes of an exception, or the exception as it is."""
+def raise_translated(error: Exception, action: str, place: str, *, maybe_done: bool = False) -> NoReturn:
+    """Raise what ``translate`` makes of an exception, or the exception as it is.
+
+    ``maybe_done`` says that a try of the call got no answer.
+    """
     translated = translate(error, action, place)
     if translated is None:
         raise error
+    translated.maybe_done = maybe_done
     raise translated from error
 
 
 def _from_answer(error: Any, action: str, place: str) -> ServiceError:
     code, status = _code(error), _status(error)
     message = error.response.get("Error", {}).get("Message") or "no further message"
+    if not code or code.isdigit():  # no error of the service: the message is the body of whatever answered
+        message = "an answer that is none of the service's."
     if code in _THROTTLES:
         return errors.ThrottledError(
             f"{action} on {place} is still throttled after every retry ({code}).", code=code
@@ -131,6 +170,8 @@ def _from_answer(error: Any, action: str, place: str) -> ServiceError:
     known = _CLASSES.get(code)
     if known is errors.TableNotFoundError:
         return known(f"There is no table {place} (any more).", code=code)
+    if known is errors.BucketNotFoundError:
+        return known(f"There is no S3 bucket for {place}.", code=code)
     if known is not None:
         return known(f"{action} on {place}: {code}: {_one_line(message)}", code=code)
     if status >= 500 or code in _TRANSIENT:
@@ -153,4 +194,8 @@ def _sentence(error: Exception) -> str:
 
 
 def _one_line(message: str) -> str:
-    return re.sub(r"\s+", " ", message).strip()
+    """Return a message on one line, without what it quotes of credentials and items, and not endless."""
+    for quoted, replacement in _QUOTED:
+        message = quoted.sub(replacement, message)
+    line = " ".join(message.split())
+    return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}…"

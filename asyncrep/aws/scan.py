@@ -35,8 +35,10 @@ class _Answer(msgspec.Struct):
         The key goes back exactly as it came: binary keys would not survive another encoding.
         """
         key = bytes(self.LastEvaluatedKey)
-        return b"" if key in {b"", b"null"} else b',"ExclusiveStartKey":' + key
+        return b"" if key in {b"", b"null"} else _START + key
 
+
+_START = b',"ExclusiveStartKey":'
 
 # Eventually consistent reads take half a unit for each 4 KB. A page ends at 1 MB, an item at 400 KB.
 _PAGE_UNITS = 128.0
@@ -96,6 +98,7 @@ async def scan_pages(
     budget: Budget,
     sizes: PageSizes,
     projection: Projection | None = None,
+    after: bytes | None = None,
 ) -> AsyncIterator[Page]:
     """Yield every page of ``segment``, eventually consistent.
 
@@ -107,6 +110,8 @@ async def scan_pages(
         budget: what the scan may use.
         sizes: says how large pages may be and what they take; shared by all segments.
         projection: what to ask for, whole items without one.
+        after: a key of the segment; only what comes behind it is scanned. Any key will do that lies in the
+            segment, whether or not there is such an item: a scan goes on behind its hash.
 
     Raises:
         ServiceError: a page could not be read; nothing after it was seen.
@@ -116,7 +121,7 @@ async def scan_pages(
     )  # fmt: skip
     if projection is not None:
         opening += b"," + projection.members
-    start = b""
+    start = b"" if after is None else _START + after
     while True:
         limit, estimate = sizes.next(budget.rate("read"))
         ending = b"}" if limit is None else b',"Limit":%d}' % limit
@@ -129,8 +134,8 @@ async def scan_pages(
         )
         budget.charge("read", answer.units, estimate)
         sizes.learn(limit, len(answer.Items), answer.units)
-        yield Page(segment.index, answer.Items)
         start = answer.start
+        yield Page(segment.index, answer.Items, last=not start)
         if not start:
             return
 

@@ -1,4 +1,4 @@
-"""Makes aioboto3 DynamoDB clients whose calls carry raw bodies, both ways.
+"""Makes aioboto3 clients: of DynamoDB, whose calls carry raw bodies, both ways, and of S3.
 
 The seam to botocore is four of its public events, registered on our clients alone, so that a caller's
 session stays as it was:
@@ -11,10 +11,11 @@ session stays as it was:
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncrep.aws.errors import ChecksumError, raise_translated
 from asyncrep.errors import AsyncrepError, CredentialsError, UsageError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     import aioboto3
     from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_s3 import S3Client
 
     from asyncrep.location import TableRef
 
@@ -61,37 +63,91 @@ async def open_client(
         UsageError: the role or the endpoint is malformed.
         CredentialsError: the profile does not exist, or the role cannot be assumed.
     """
+    means = _Means(session, profile, role_arn)
+    settings = {"max_pool_connections": _CONNECTIONS, "parameter_validation": False}
+    async with _opened("dynamodb", str(ref), means, ref.region, ref.endpoint_url, settings) as client:
+        _install(client)
+        yield client
+
+
+@asynccontextmanager
+async def open_s3_client(
+    place: str,
+    *,
+    session: aioboto3.Session | None = None,
+    endpoint_url: str | None = None,
+    profile: str | None = None,
+    role_arn: str | None = None,
+) -> AsyncIterator[S3Client]:
+    """Open an S3 client, with the same means as ``open_client``; botocore finds the bucket's Region.
+
+    Args:
+        place: what is opened, for messages.
+        session: the caller's session.
+        endpoint_url: another endpoint than the Region's or the environment's.
+        profile: a profile of the AWS config files, instead of ``session``.
+        role_arn: a role to assume with those credentials.
+
+    Raises:
+        UsageError: the role or the endpoint is malformed.
+        CredentialsError: the profile does not exist, or the role cannot be assumed.
+    """
+    means = _Means(session, profile, role_arn)
+    elsewhere = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    # BUCKET.localhost is a name that not every system knows.
+    settings = {"s3": {"addressing_style": "path"}} if elsewhere else {}
+    async with _opened("s3", place, means, None, endpoint_url, settings) as client:
+        yield client
+
+
+class _Means(NamedTuple):
+    """With which credentials a client is made."""
+
+    session: aioboto3.Session | None
+    profile: str | None
+    role_arn: str | None
+
+
+@asynccontextmanager
+async def _opened(
+    service: str,
+    place: str,
+    means: _Means,
+    region: str | None,
+    endpoint_url: str | None,
+    settings: Mapping[str, Any],
+) -> AsyncIterator[Any]:
+    """Open a client that makes a single attempt: there is one retry layer, ours."""
     import aioboto3  # noqa: PLC0415 - takes longer to import than a whole --help may
     import aiobotocore  # noqa: PLC0415
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
+    role_arn = means.role_arn
     if role_arn is not None and not _ROLE_ARN.fullmatch(role_arn):
         raise UsageError(f'"{role_arn}" is not a role; it looks like arn:aws:iam::123456789012:role/NAME.')
     async with AsyncExitStack() as stack:
         try:
-            base = session or aioboto3.Session(profile_name=profile)
-            region = ref.region or base.region_name or DEFAULT_REGION
+            base = means.session or aioboto3.Session(profile_name=means.profile)
+            region = region or base.region_name or DEFAULT_REGION
             if role_arn:
                 base = await _assume_role(base, role_arn, region)
             config = AioConfig(
                 connect_timeout=_CONNECT_SECONDS,
                 read_timeout=_READ_SECONDS,
-                max_pool_connections=_CONNECTIONS,
-                parameter_validation=False,
                 retries={"total_max_attempts": 1, "mode": "standard"},
                 # Else botocore puts a User-Agent together and sanitizes it anew for every request: 10 % of them.
                 user_agent=f"asyncrep/{__version__} aiobotocore/{aiobotocore.__version__}",
+                **settings,
             )
             client = await stack.enter_async_context(
-                base.client("dynamodb", region_name=region, endpoint_url=ref.endpoint_url, config=config)
+                base.client(service, region_name=region, endpoint_url=endpoint_url, config=config)
             )
         except AsyncrepError:
             raise
         except ValueError as error:  # what botocore raises for an endpoint that is no URL
-            raise UsageError(f"{ref} cannot be opened: {error}.") from error
+            raise UsageError(f"{place} cannot be opened: {error}.") from error
         except Exception as error:  # noqa: BLE001 - translated or raised as it is
-            raise_translated(error, "Opening a session", str(ref))
-        _install(client)
+            raise_translated(error, "Opening a session", place)
         yield client
 
 

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from asyncrep.flow.purse import Account
     from asyncrep.model import KeyedImage, Meter, Mutation, Outcome, Page, Segment, Source, TableSettings
 
-# A wrong host should not take a minute to say so.
-_OPENING_ATTEMPTS = 3
+# A wrong host should not take a minute to say so; it is silent, or fails every time.
+_OPENING_ATTEMPTS = 8
+_OPENING_SILENCES = 3
 _OPENING_SECONDS = 30.0
 
 
@@ -115,10 +116,12 @@ class Table:
         """Return the canonical key of one of this table's images; see ``asyncrep.items.keys``."""
         return self.keys.key(image)
 
-    def pages(self, segment: Segment, *, keys_only: bool = False) -> AsyncIterator[Page]:
-        """Yield every page of one segment, eventually consistent; see ``asyncrep.aws.scan``."""
+    def pages(
+        self, segment: Segment, *, keys_only: bool = False, after: bytes | None = None
+    ) -> AsyncIterator[Page]:
+        """Yield every page of one segment, or those after a key; see ``asyncrep.aws.scan``."""
         projection = self._projection if keys_only else None
-        return scan_pages(self._client, segment, self._budget, self._page_sizes, projection)
+        return scan_pages(self._client, segment, self._budget, self._page_sizes, projection, after)
 
     async def get(
         self, keys: Sequence[bytes], *, consistent: bool, keys_only: bool = False
@@ -175,6 +178,7 @@ async def open_table(
         opening = replace(
             retry,
             attempts=min(retry.attempts, _OPENING_ATTEMPTS),
+            silences=min(retry.silences, _OPENING_SILENCES),
             patience=min(retry.patience, _OPENING_SECONDS),
         )
         settings = await describe(WireClient(client, name, str(ref), opening, clock), Budget(Limits(), clock))

@@ -114,8 +114,8 @@ class Writer:
             answer = await client.call(
                 operation, body, _decode_guarded, budget, Cost(estimate, _LARGEST_UNITS)
             )
-        except ConditionFailedError:
-            return Outcome(applied=False)
+        except ConditionFailedError as error:
+            return Outcome(applied=False, unsure=error.maybe_done)
         units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0
         budget.charge("write", units, estimate)
         self._per_item.learn(units)

@@ -15,6 +15,7 @@ class RetryPolicy:
 
     Attributes:
         attempts: how often a call that fails in passing is tried in all.
+        silences: how often it is tried in all when nothing answers: no connection, or a time-out.
         patience: seconds for which a throttled call, or a batch of which nothing is processed, is tried
             again. A table out of capacity recovers in its own time, however often it is asked.
         first: seconds that the first delay is at most.
@@ -23,6 +24,7 @@ class RetryPolicy:
     """
 
     attempts: int = 12
+    silences: int = 12
     patience: float = 300.0
     first: float = 0.05
     longest: float = 10.0

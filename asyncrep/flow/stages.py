@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from aiostream import pipable_operator, pipe, stream, streamcontext
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from aiostream.core import Stream
 
@@ -26,6 +26,8 @@ def merged(sources: Sequence[T], open_source: Callable[[T], AsyncIterable[U]], a
     table are likely to lie in one partition, and reading one partition at a time would be slow. The
     shuffle is the same for the same number of sources, so that runs can be repeated.
     """
+    if not sources:
+        return cast("Stream[U]", stream.empty())
     if len(sources) <= at_once:
         return stream.merge(*map(open_source, sources))
     shuffled = list(sources)
@@ -38,8 +40,8 @@ def mapped(source: Stream[T], function: Callable[[T], Awaitable[U]], at_once: in
     return source | pipe.map(cast("Any", function), ordered=False, task_limit=at_once)
 
 
-def split(source: Stream[T], cut: Callable[[T], Sequence[U]]) -> Stream[U]:
-    """Cut every element into pieces and pass them on one by one."""
+def split(source: Stream[T], cut: Callable[[T], Iterable[U]]) -> Stream[U]:
+    """Cut every element into pieces and pass them on one by one, each made when it is asked for."""
     return source | _split.pipe(cast("Any", cut))
 
 
@@ -67,7 +69,7 @@ class Gathering(Generic[T]):
 
 
 @pipable_operator
-async def _split(source: AsyncIterable[T], cut: Callable[[T], Sequence[U]]) -> AsyncIterator[U]:
+async def _split(source: AsyncIterable[T], cut: Callable[[T], Iterable[U]]) -> AsyncIterator[U]:
     async with streamcontext(source) as elements:
         async for element in elements:
             for piece in cut(element):

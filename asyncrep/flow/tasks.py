@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import AsyncIterator, Coroutine, Iterable
 
 T = TypeVar("T")
 
@@ -24,6 +25,24 @@ async def side_by_side(coroutines: Iterable[Coroutine[object, object, T]]) -> li
         first = _first(failures)
         raise first from first.__cause__
     return [task.result() for task in tasks]
+
+
+@asynccontextmanager
+async def beside(coroutine: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run a coroutine beside the block; whichever ends first ends the other, once the block has an error.
+
+    When the coroutine fails, the block is cancelled and the error is raised as it is.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(coroutine)
+            try:
+                yield
+            finally:
+                task.cancel()
+    except* Exception as failures:  # noqa: BLE001 - raised again at once, only unwrapped
+        first = _first(failures)
+        raise first from first.__cause__
 
 
 def _first(failures: BaseExceptionGroup[Exception]) -> Exception:

@@ -10,14 +10,17 @@ from asyncrep.errors import (
     AsyncrepError,
     BudgetExhaustedError,
     CredentialsError,
+    JournalError,
     PermissionDeniedError,
     ServiceError,
     TableNotFoundError,
 )
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.items.equality import decode_image, differing_attributes, same_item
+from asyncrep.jobs.journal import apply_noted, was_refused
 from asyncrep.model import Extraneous, Put, State
 from asyncrep.repair.plan import plan
+from asyncrep.repair.review import changed_since
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,18 +32,29 @@ if TYPE_CHECKING:
 ROUNDS = 4
 """How often a record is written, verified and confirmed again before it is ``contested``."""
 
-_ENDS_THE_RUN = (BudgetExhaustedError, CredentialsError, PermissionDeniedError, TableNotFoundError)
+_ENDS_THE_RUN = (
+    BudgetExhaustedError,
+    CredentialsError,
+    JournalError,
+    PermissionDeniedError,
+    TableNotFoundError,
+)
 """What fails every record alike."""
 
 _CONTESTED = f"Somebody else kept changing the record during {ROUNDS} attempts to repair it."
 _DELETED_AGAIN = "The primary's item was deleted meanwhile, so the copy just made was deleted again."
 _FOUND_GONE = "It was gone when it was looked at again; what it held last is not known."
 _UNVERIFIED = "It was written, but the run ended before that could be verified."
+_WRITTEN_BEFORE = "What was reviewed had been written before that was seen."
 _UNKNOWN = "Whether the write landed is not known: the run ended while it was under way."
 
 
 async def mend(
-    run: Run[Destination], batch: Sequence[Discrepancy], *, deleting: bool = False
+    run: Run[Destination],
+    batch: Sequence[Discrepancy],
+    *,
+    deleting: bool = False,
+    as_reviewed: bool = False,
 ) -> list[Extraneous]:
     """Write what mends each discrepancy and see to it that the result is right.
 
@@ -54,6 +68,8 @@ async def mend(
         run: the run.
         batch: confirmed discrepancies of distinct keys, in state found.
         deleting: both walks are complete, so that items may be deleted.
+        as_reviewed: somebody reviewed ``batch``; a record that is not as there any more gets no further
+            round and is concluded as changed.
 
     Returns:
         Records that the primary lost meanwhile and the replica still has. They are not concluded.
@@ -61,7 +77,7 @@ async def mend(
     Raises:
         ServiceError: what fails every record alike, as lost permissions or a deleted table.
     """
-    mending = _Mending(run, batch)
+    mending = _Mending(run, batch, as_reviewed=as_reviewed)
     pending = list(batch)
     try:
         for _ in range(ROUNDS):
@@ -82,9 +98,10 @@ class _Mending:
         leftovers: records that the primary lost meanwhile and the replica still has.
     """
 
-    def __init__(self, run: Run[Destination], batch: Sequence[Discrepancy]) -> None:
+    def __init__(self, run: Run[Destination], batch: Sequence[Discrepancy], *, as_reviewed: bool) -> None:
         self.leftovers: list[Extraneous] = []
         self._run = run
+        self._as_reviewed = as_reviewed
         self._open = {found.key: found for found in batch}
         self._remarks: dict[bytes, list[str]] = {}
         self._put: dict[bytes, bytes] = {}
@@ -96,6 +113,8 @@ class _Mending:
         again = [found.key for found, applied in zip(batch, results, strict=True) if applied is False]
         applied = [found for found, result in zip(batch, results, strict=True) if result is True]
         if applied:
+            if self._run.journal is not None:
+                await self._run.journal.sync()  # what is concluded may be counted on to be undoable
             now = await read_strongly(self._run.primary, [found.key for found in applied])
             for found in applied:
                 if same_side(self._run, found.primary, now.get(found.key)):
@@ -134,9 +153,23 @@ class _Mending:
                 return found
             self._forget(key)
             self.leftovers.append(found)
+        elif self._as_reviewed and (change := self._change(found)):
+            self._conclude_changed(found, change)
         else:
             return found
         return None
+
+    def _change(self, found: Discrepancy) -> str | None:
+        """Say what of a record is not as it was reviewed, our own writes to it aside."""
+        return changed_since(self._open[found.key], found, self._run.comparison.ignore, written=True)
+
+    def _conclude_changed(self, found: Discrepancy, change: str) -> None:
+        """Conclude a record as it is now, not as it was reviewed."""
+        if self._unsettled.get(found.key) == _UNVERIFIED:
+            self._remark(found.key, _WRITTEN_BEFORE)
+        sentences = [change, *self._remarks.get(found.key, [])]
+        self._forget(found.key)
+        self._run.conclude(found.moved(State.CHANGED, " ".join(sentences)))
 
     def conclude_rest(self, state: State, reason: str) -> None:
         """Conclude every record that is still open."""
@@ -144,7 +177,12 @@ class _Mending:
             self._conclude(key, state, reason)
 
     def abandon(self) -> None:
-        """Conclude what was written, or may have been, and could not be verified; nothing else is known."""
+        """Conclude what was written, or may have been, and could not be verified; nothing else is known.
+
+        Where another process can go on with the run, it finds out.
+        """
+        if self._run.resumable:
+            return
         for key, reason in list(self._unsettled.items()):
             if key in self._open:
                 self._conclude(key, State.FAILED, reason)
@@ -161,7 +199,7 @@ class _Mending:
                 if not await self._apply(found, mutation):
                     return False
         except _ENDS_THE_RUN as error:
-            if _was_never_sent(error) and self._unsettled.get(found.key) == _UNKNOWN:
+            if was_refused(error) and self._unsettled.get(found.key) == _UNKNOWN:
                 self._unsettled.pop(found.key)
             return error
         except ServiceError as error:
@@ -177,8 +215,13 @@ class _Mending:
             now = (await read_strongly(replica, [key])).get(key)
             if not same_side(self._run, found.replica, now):
                 return False
-        self._unsettled.setdefault(key, _UNKNOWN)
-        outcome = await replica.apply(mutation)
+        outcome = await apply_noted(
+            self._run.journal,
+            replica,
+            found,
+            mutation,
+            sending=lambda: self._unsettled.setdefault(key, _UNKNOWN),
+        )
         if not outcome.applied:
             return False
         self._unsettled[key] = _UNVERIFIED
@@ -200,11 +243,6 @@ class _Mending:
     def _forget(self, key: bytes) -> Discrepancy:
         self._unsettled.pop(key, None)
         return self._open.pop(key)
-
-
-def _was_never_sent(error: AsyncrepError) -> bool:
-    """Tell whether a write that ended the run was refused, and so was each earlier try of it."""
-    return not (isinstance(error, BudgetExhaustedError) and error.__cause__)
 
 
 def _remarks(found: Discrepancy, outcome: Outcome, ignored: Sequence[str] | frozenset[str]) -> list[str]:

@@ -1,0 +1,194 @@
+"""Objects in S3: put under a condition, read whole, listed by prefix, removed. Tried again like DynamoDB's calls."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asyncrep.aws.errors import Cure, cure, raise_translated
+from asyncrep.aws.session import open_s3_client
+from asyncrep.errors import PermissionDeniedError, ServiceError
+from asyncrep.flow.clock import SystemClock
+from asyncrep.flow.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    import aioboto3
+    from types_aiobotocore_s3 import S3Client
+
+    from asyncrep.flow.clock import Clock
+    from asyncrep.location import S3Place
+
+T = TypeVar("T")
+
+_RETRY = RetryPolicy(attempts=6, patience=60.0)
+_MOST_REMOVED = 1000
+"""The most names that one DeleteObjects takes."""
+
+
+class Objects:
+    """The objects under one place in S3. Names are relative to it. Make one with ``open_objects``.
+
+    Attributes:
+        place: where they are.
+    """
+
+    def __init__(self, client: S3Client, place: S3Place, retry: RetryPolicy, clock: Clock) -> None:
+        self.place = place
+        self._client = client
+        self._retry = retry
+        self._clock = clock
+
+    async def put(
+        self, name: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None
+    ) -> str:
+        """Write a whole object and return its ETag.
+
+        Args:
+            name: which.
+            data: what it is to hold.
+            if_absent: only if there is none of that name.
+            if_match: only if the one there has this ETag.
+
+        Raises:
+            ConditionFailedError: the condition does not hold. With ``maybe_done`` an earlier try got no
+                answer, and may be what it does not hold for.
+            BucketNotFoundError, PermissionDeniedError, UnreachableError, ThrottledError: as they say.
+        """
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        if if_match is not None:
+            condition["IfMatch"] = if_match
+
+        async def attempt() -> str:
+            answer = await self._client.put_object(
+                Bucket=self.place.bucket, Key=self.place.under(name), Body=data, **condition
+            )
+            return answer["ETag"]
+
+        return await self._retried("PutObject", attempt)
+
+    async def get(self, name: str) -> tuple[bytes, str] | None:
+        """Read a whole object; return what it holds and its ETag, None when there is none.
+
+        To those who may not list all of a bucket S3 tells a missing object as a missing permission; then
+        the names are asked, of which those that begin like this one are enough.
+
+        Raises:
+            BucketNotFoundError, PermissionDeniedError, UnreachableError, ThrottledError: as they say.
+        """
+
+        async def attempt() -> tuple[bytes, str]:
+            answer = await self._client.get_object(Bucket=self.place.bucket, Key=self.place.under(name))
+            async with answer["Body"] as body:
+                return await body.read(), answer["ETag"]
+
+        try:
+            return await self._retried("GetObject", attempt)
+        except PermissionDeniedError:
+            async for there in self.names(name):
+                if there == name:
+                    raise
+            return None
+        except ServiceError as error:
+            if error.code == "NoSuchKey":
+                return None
+            raise
+
+    async def names(self, prefix: str = "") -> AsyncIterator[str]:
+        """Yield the names that begin with ``prefix``, in the order of their UTF-8 bytes, a page at a time.
+
+        Raises:
+            BucketNotFoundError, PermissionDeniedError, UnreachableError, ThrottledError: as they say.
+        """
+        root = self.place.under("")
+        token: dict[str, Any] = {}
+        while True:
+
+            async def attempt(token: dict[str, Any] = token) -> dict[str, Any]:
+                answer = await self._client.list_objects_v2(
+                    Bucket=self.place.bucket, Prefix=root + prefix, **token
+                )
+                return dict(answer)
+
+            answer = await self._retried("ListBucket", attempt)
+            for entry in answer.get("Contents", []):
+                yield entry["Key"].removeprefix(root)
+            if not answer.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Remove objects; those that are not there are no error.
+
+        Raises:
+            ServiceError: some could not be removed; the sentence names the first of them.
+        """
+        for start in range(0, len(names), _MOST_REMOVED):
+
+            async def attempt(some: Sequence[str] = names[start : start + _MOST_REMOVED]) -> dict[str, Any]:
+                answer = await self._client.delete_objects(
+                    Bucket=self.place.bucket,
+                    Delete={"Objects": [{"Key": self.place.under(name)} for name in some], "Quiet": True},
+                )
+                return dict(answer)
+
+            failed = (await self._retried("DeleteObjects", attempt)).get("Errors", [])
+            if failed:
+                first = failed[0]
+                raise ServiceError(
+                    f"DeleteObjects on {self.place}: {len(failed)} objects could not be removed, "
+                    f"{first['Key']!r} among them: {first['Code']}.",
+                    code=first["Code"],
+                )
+
+    async def _retried(self, operation: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Run ``attempt`` until it succeeds, fails for good, or the retry policy gives up."""
+        failures = throttles = 0
+        waited = 0.0
+        lost = False
+        while True:
+            try:
+                return await attempt()
+            except Exception as error:  # noqa: BLE001 - raised again, or tried again
+                remedy = cure(error)
+                throttles += remedy is Cure.SLOW_DOWN
+                failures += remedy is not Cure.SLOW_DOWN
+                lost = lost or remedy is Cure.RETRY
+                if remedy is Cure.NONE or failures >= self._retry.attempts or waited >= self._retry.patience:
+                    raise_translated(error, operation, str(self.place), maybe_done=lost)
+                delay = self._retry.delay(failures + throttles)
+                await self._clock.sleep(delay)
+                waited += delay
+
+
+@asynccontextmanager
+async def open_objects(
+    place: S3Place,
+    *,
+    session: aioboto3.Session | None = None,
+    endpoint_url: str | None = None,
+    profile: str | None = None,
+    role_arn: str | None = None,
+    retry: RetryPolicy | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[Objects]:
+    """Open a place in S3; nothing is asked yet.
+
+    Args:
+        place: where the objects are.
+        session: an aioboto3 session of the caller's.
+        endpoint_url: the endpoint; by default the environment's (AWS_ENDPOINT_URL_S3) or AWS's own.
+        profile: a profile of the AWS config files, when no session is given.
+        role_arn: a role to assume first.
+        retry: how failed calls are tried again.
+        clock: where time comes from.
+
+    Raises:
+        UsageError: the role or the endpoint is malformed.
+        CredentialsError: the profile does not exist, or the role cannot be assumed.
+    """
+    async with open_s3_client(
+        str(place), session=session, endpoint_url=endpoint_url, profile=profile, role_arn=role_arn
+    ) as client:
+        yield Objects(client, place, retry or _RETRY, clock or SystemClock())

@@ -1,0 +1,46 @@
+"""The folder for what outlives a run, and folders and files that only their owner may enter."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATE_VARIABLE = "ASYNCREP_STATE"
+
+
+def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder for journals and the state of jobs: ASYNCREP_STATE, or where the system has it."""
+    import platformdirs  # noqa: PLC0415 - most commands need no state
+
+    chosen = environment.get(STATE_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_state_path("asyncrep", appauthor=False)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, for their owner only.
+
+    Raises:
+        OSError: that is not possible.
+    """
+    if folder.is_dir():
+        return
+    make_private_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)  # Path.mkdir would make the parents for everybody
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable that a file was made in a folder, where the system can do that."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:
+        return  # as on Windows, where a folder cannot be opened
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems have no such call
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,256 @@
+"""A job: a run that several processes, one after the other, bring to its end."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from asyncrep.errors import UsageError
+from asyncrep.flow.clock import SystemClock
+from asyncrep.jobs.entries import timestamp
+from asyncrep.jobs.mark import Mark
+from asyncrep.jobs.store import STATE_NAME, open_job_store
+from asyncrep.jobs.unsaid import unsaid_writes
+from asyncrep.location import S3Place, parse_storage
+from asyncrep.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from pathlib import Path
+
+    from asyncrep.flow.clock import Clock
+    from asyncrep.jobs.mark import Written
+    from asyncrep.jobs.store import JobStore
+
+FORMAT = 1
+"""The number in a state; another one is another format."""
+
+
+class Output(Protocol):
+    """A result that is written while a run goes on, and cut back when it is resumed."""
+
+    def length(self) -> int:
+        """Return how many bytes were written so far."""
+
+    def sync(self) -> None:
+        """Make them durable.
+
+        Raises:
+            AsyncrepError: that failed.
+        """
+
+
+class Pile(Protocol):
+    """Lines that a run has put aside; see ``asyncrep.diff.spool.Spool``."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes they have."""
+
+    def tail(self, start: int) -> bytes:
+        """Return those from the byte ``start`` on."""
+
+
+class State(msgspec.Struct, kw_only=True):
+    """What is kept of a job.
+
+    Attributes:
+        job: the format.
+        version: the asyncrep that wrote it.
+        holder: a token of the process that wrote it.
+        options: what makes it this job and no other.
+        begun: when it was, ISO 8601 in UTC.
+        saved: when this was written.
+        runs: how many processes have worked on it.
+        done: it has come to its end.
+        mark: how far it is; None before the first save.
+        outputs: by option, how many bytes of the file count.
+        parts: by pile, how many parts of it were written.
+        journal: where its writes are noted.
+    """
+
+    job: int = FORMAT
+    version: str = __version__
+    holder: str
+    options: dict[str, Any]
+    begun: str
+    saved: str
+    runs: int = 0
+    done: bool = False
+    mark: Mark | None = None
+    outputs: dict[str, int] = {}
+    parts: dict[str, int] = {}
+    journal: str | None = None
+
+
+_decode = msgspec.json.Decoder(State).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Job:
+    """A job that this process works on. Make one with ``open_job``.
+
+    Attributes:
+        state: what was saved last.
+        outputs: results whose lengths are saved with the mark, by option.
+        written: what its journal tells and its report does not; filled by ``read_journal``.
+        writes: by journal writer, its last intent.
+    """
+
+    def __init__(self, store: JobStore, state: State, clock: Clock) -> None:
+        self.state = state
+        self.outputs: dict[str, Output] = {}
+        self.written: dict[bytes, Written] = {}
+        self.writes: dict[str, int] = {}
+        self._store = store
+        self._clock = clock
+        self._piled: dict[str, int] = {}
+
+    @property
+    def name(self) -> str:
+        """Where it is kept, as people call it."""
+        return self._store.name
+
+    @property
+    def mark(self) -> Mark | None:
+        """How far runs before this one have come; None: this is the first."""
+        return self.state.mark
+
+    async def begin(self) -> None:
+        """Take note that another process works on it; to be called before anything is written anywhere.
+
+        Raises:
+            JobError: the state cannot be written.
+        """
+        self.state.runs += 1
+        await self._write()
+
+    async def read_journal(self, place: str) -> None:
+        """Find out what runs before this one wrote and did not tell.
+
+        Raises:
+            UsageError: the journal is gone, or cannot be read.
+        """
+        self.state.journal = place
+        if self.mark is not None:
+            self.written, self.writes = await unsaid_writes(parse_storage(place), self.mark)
+
+    async def piled(self, name: str) -> AsyncIterator[bytes]:
+        """Yield the lines that runs before this one had put aside, some at a time.
+
+        Raises:
+            UsageError: a part of them is gone.
+        """
+        self._piled[name] = 0
+        for number in range(1, self.state.parts[name] + 1):
+            part = await self._store.read(_part(name, number))
+            if part is None:
+                raise UsageError(f"The job in {self.name} is damaged: {_part(name, number)} is gone.")
+            self._piled[name] += len(part)
+            yield part
+
+    async def save(self, mark: Mark, piles: Mapping[str, Pile], *, done: bool = False) -> None:
+        """Save how far the run is.
+
+        What is saved is the moment of the call: nothing is awaited before all of it is known.
+
+        Raises:
+            JobError: it could not be saved.
+            AsyncrepError: a result could not be made durable.
+        """
+        lengths = {option: output.length() for option, output in self.outputs.items()}
+        tails = list(self._tails(piles))
+        for output in self.outputs.values():
+            output.sync()
+        for name, tail in tails:
+            number = self.state.parts.get(name, 0) + 1
+            await self._store.write(_part(name, number), tail)
+            self.state.parts[name] = number
+            self._piled[name] = self._piled.get(name, 0) + len(tail)
+        self.state.mark, self.state.outputs, self.state.done = mark, lengths, done
+        await self._write()
+
+    def _tails(self, piles: Mapping[str, Pile]) -> Iterator[tuple[str, bytes]]:
+        for name, pile in piles.items():
+            written = self._piled.get(name, 0)
+            if pile.size > written:
+                yield name, pile.tail(written)
+
+    async def _write(self) -> None:
+        self.state.saved = timestamp(self._clock.now())
+        self.state.version = __version__
+        await self._store.write(STATE_NAME, _encode(self.state))
+
+
+@asynccontextmanager
+async def open_job(
+    place: str | Path | S3Place, options: Mapping[str, Any], *, clock: Clock | None = None
+) -> AsyncIterator[Job]:
+    """Open a job to work on it: go on with it, or begin it. Other processes are kept out meanwhile.
+
+    A job that has come to its end begins anew.
+
+    Args:
+        place: a folder, ``file:///FOLDER`` or ``s3://BUCKET/PREFIX``.
+        options: what makes it this job: values that JSON can hold.
+        clock: where time comes from.
+
+    Raises:
+        UsageError: another process works on it, it was begun with other options, or something else is there.
+        ServiceError: S3 could not be asked.
+    """
+    clock = clock or SystemClock()
+    where = parse_storage(place) if isinstance(place, str) else place
+    holder = secrets.token_hex(8)
+    async with open_job_store(where, holder) as store:
+        saved = parse_state(await store.read(STATE_NAME), store.name)
+        now = timestamp(clock.now())
+        if saved is None or saved.done:
+            saved = State(holder=holder, options=dict(options), begun=now, saved=now)
+        else:
+            _check_same(saved.options, dict(options), store.name)
+            saved.holder = holder
+        yield Job(store, saved, clock)
+
+
+def parse_state(document: bytes | None, name: str) -> State | None:
+    """Read a state; None when there is none.
+
+    Raises:
+        UsageError: it is none, or of another format.
+    """
+    if document is None:
+        return None
+    try:
+        state = _decode(document)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name} holds no job that can be read: {error}.") from error
+    if state.job != FORMAT:
+        raise UsageError(
+            f"The job in {name} has format {state.job}; this asyncrep knows only format {FORMAT}."
+        )
+    return state
+
+
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
+    for option in dict.fromkeys((*before, *now)):
+        if before.get(option) != now.get(option):
+            raise UsageError(
+                f"The job in {name} was begun with {option} {_spelled(before.get(option))}, not "
+                f"{_spelled(now.get(option))}: repeat the command as it was, or choose another name."
+            )
+
+
+def _spelled(value: Any) -> str:
+    if value is None or value is False or value == []:
+        return "left out"
+    if value is True:
+        return "given"
+    return _encode(value).decode()
+
+
+def _part(name: str, number: int) -> str:
+    return f"{name}-{number:06}.jsonl"

@@ -1,0 +1,42 @@
+"""Finds in a journal what runs wrote and did not tell before they were interrupted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncrep.errors import UsageError
+from asyncrep.jobs.entries import Intent
+from asyncrep.jobs.history import read_journal
+from asyncrep.jobs.mark import Written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asyncrep.jobs.mark import Mark
+    from asyncrep.location import S3Place
+
+
+async def unsaid_writes(place: Path | S3Place, mark: Mark) -> tuple[dict[bytes, Written], dict[str, int]]:
+    """Return what a journal tells and the report of a mark does not, by key, and each writer's last number.
+
+    A write that was noted after the mark was made is untold. One noted before it is untold only where the
+    mark says so of its record. The first write to a record counts: it knows what was there before.
+
+    Raises:
+        UsageError: there is no journal, or it cannot be read.
+    """
+    unsaid = set(mark.unsaid)
+    written: dict[bytes, Written] = {}
+    last: dict[str, int] = {}
+    try:
+        async with read_journal(place) as records:
+            async for record in records:
+                if not isinstance(record, Intent):
+                    continue
+                last[record.by] = max(last.get(record.by, 0), record.n)
+                if record.n > mark.writes.get(record.by, 0) or record.key.decode() in unsaid:
+                    found = Written(record.key, record.kind, record.segment, record.replica, record.cause)
+                    written.setdefault(record.key, found)
+    except UsageError:
+        return {}, {}  # there is none: it is made with the first write
+    return written, last
