@@ -6,16 +6,18 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Protocol, Self
 
 import msgspec
 from msgspec import Raw
 
 from asyncrep.errors import AsyncrepError, UsageError
-from asyncrep.model import State
+from asyncrep.items.changes import changes
+from asyncrep.model import Different, State
+from asyncrep.repair.review import AGREES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from asyncrep.model import Discrepancy
 
@@ -31,8 +33,11 @@ class OutputError(AsyncrepError):
     """A result could not be written, as when the disk is full; the run ends there."""
 
 
-def json_line(found: Discrepancy) -> bytes:
-    """Return a discrepancy as one line of JSON; images go in as they came from the service."""
+def json_line(found: Discrepancy, ignored: Collection[str] = ()) -> bytes:
+    """Return a discrepancy as one line of JSON; images go in as they came from the service.
+
+    ``ignored`` attributes are not named among those that differ.
+    """
     return _encode({
         "kind": found.kind,
         "key": Raw(found.key),
@@ -41,12 +46,16 @@ def json_line(found: Discrepancy) -> bytes:
         "segment": found.segment,
         "state": found.state,
         "reason": found.reason,
+        "cause": found.cause,
+        "attributes": (
+            changes(found.primary, found.replica, ignored)._asdict() if isinstance(found, Different) else None
+        ),
     }) + b"\n"  # fmt: skip
 
 
 def combined_line(found: Discrepancy) -> bytes:
     """Return a discrepancy as a sigil and its key; nothing for what is no drift."""
-    if found.state in _NOT_DRIFT:
+    if found.state in _NOT_DRIFT or found.reason == AGREES:
         return b""
     sigil = b"!" if found.state is State.FAILED else _SIGILS[found.kind]
     return sigil + b" " + found.key + b"\n"
@@ -54,30 +63,64 @@ def combined_line(found: Discrepancy) -> bytes:
 
 @contextmanager
 def opened(
-    path: Path | None, line: Callable[[Discrepancy], bytes]
-) -> Iterator[Callable[[Discrepancy], None]]:
+    path: Path | None, line: Callable[[Discrepancy], bytes], keep: int | None = None
+) -> Iterator[Result]:
     """Open a file, or stdout for ``-``, and yield what writes discrepancies to it.
 
     The file can be read by its owner only, because it holds items. What it held before is gone only
     once the run has begun: until the first line, or the good end, nothing is cut off.
 
+    Args:
+        path: where; None for nowhere.
+        line: makes a line of a discrepancy.
+        keep: how many bytes of the file a run before this one has written and counted. Whatever it wrote
+            behind them is cut off. None when the run begins.
+
     Raises:
-        UsageError: the file cannot be written to.
+        UsageError: the file cannot be written to, or has lost what is to be kept.
         OutputError: writing failed later.
     """
     if path is None:
-        yield lambda _found: None
+        yield _Nowhere()
         return
-    with _Lines(path, line) as lines:
-        yield lines.write
+    with _Lines(path, line, keep) as lines:
+        yield lines
+
+
+class Result(Protocol):
+    """Where discrepancies are written to; see ``asyncrep.jobs.job.Output`` for the rest."""
+
+    def __call__(self, found: Discrepancy) -> None:
+        """Write one discrepancy."""
+
+    def length(self) -> int:
+        """Return how many bytes were written so far."""
+
+    def sync(self) -> None:
+        """Make them durable."""
+
+
+class _Nowhere:
+    """No result is wanted."""
+
+    def __call__(self, found: Discrepancy) -> None:
+        """Do nothing."""
+
+    def length(self) -> int:
+        """Return nothing."""
+        return 0
+
+    def sync(self) -> None:
+        """Do nothing."""
 
 
 class _Lines:
     """One open result."""
 
-    def __init__(self, path: Path, line: Callable[[Discrepancy], bytes]) -> None:
+    def __init__(self, path: Path, line: Callable[[Discrepancy], bytes], keep: int | None) -> None:
         self._path = path
         self._line = line
+        self._keep = keep
         self._cut = False
         self._file: IO[bytes]
 
@@ -85,17 +128,56 @@ class _Lines:
         self._created = self._path != STDOUT and not self._path.exists()
         try:
             self._file = sys.stdout.buffer if self._path == STDOUT else _open_private(self._path)
+            self._go_on()
         except OSError as error:
             raise UsageError(f"Cannot write to {self._path}: {error.strerror}.") from error
         return self
 
-    def write(self, found: Discrepancy) -> None:
+    @property
+    def _is_file(self) -> bool:
+        """Whether it can be cut off, and is not a pipe or a device."""
+        return self._path != STDOUT and self._path.is_file()
+
+    def _go_on(self) -> None:
+        """Cut off what nobody has counted, and write on from there."""
+        if self._keep is None or not self._is_file:
+            return
+        if self._file.seek(0, os.SEEK_END) < self._keep:
+            raise UsageError(
+                f"{self._path} is not as the job left it: {self._keep:,} bytes of it belong to the job."
+            )
+        self._file.truncate(self._keep)
+        self._file.seek(self._keep)
+        self._cut = True
+
+    def __call__(self, found: Discrepancy) -> None:
         """Write one discrepancy."""
-        try:
+        with self._telling():
             self._begin()
             self._file.write(self._line(found))
             if self._path == STDOUT:
                 self._file.flush()  # a reader on the other end of a pipe wants it now
+
+    def length(self) -> int:
+        """Return how many bytes were written so far; none where nothing can be cut off again."""
+        if not self._is_file:
+            return 0
+        with self._telling():
+            self._begin()
+            return self._file.tell()
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        if self._is_file:
+            with self._telling():
+                self._file.flush()
+                os.fsync(self._file.fileno())
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say which result could not be written."""
+        try:
+            yield
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -119,7 +201,7 @@ class _Lines:
             self._path.unlink(missing_ok=True)
 
     def _begin(self) -> None:
-        if not self._cut and self._path != STDOUT and self._path.is_file():
+        if not self._cut and self._is_file:
             self._file.truncate(0)
         self._cut = True
 

@@ -9,6 +9,7 @@ Steps:
     probe.py      asks one side by key for what was met on the other: candidates
     confirm.py    reads candidates strongly, P1 · settle · R · P2, and judges them
     expiry.py     which items TTL has given up
+    cause.py      what has likely led to a discrepancy, and what that rests on (pure)
     owners.py     which side's scan tells a discrepancy, so that none is told twice
     spool.py      keeps any number of records for later: on disk, when they are many
     pipeline.py   puts the steps together; ``diff`` and what repair builds on

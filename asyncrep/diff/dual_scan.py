@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiostream import stream, streamcontext
 
 from asyncrep.diff.confirm import Candidate
-from asyncrep.diff.join import Join
+from asyncrep.diff.join import SIDES, Join
 from asyncrep.diff.probe import BATCH, Met, probe_primary, probe_replica
 from asyncrep.flow import stages
+from asyncrep.jobs.mark import Undecided
 from asyncrep.progress import Note
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from aiostream.core import Stream
 
@@ -91,6 +92,7 @@ class _March:
         self._misses_allowed = misses
         self._given_up = False
         self._ticked_at = run.clock.monotonic()
+        run.track.window, run.track.ahead = self._waiting, self._ahead
 
     def segment(self, segment: Segment) -> Stream[list[_Loose]]:
         """Scan one segment of both sides at once and yield what the join leaves loose."""
@@ -99,10 +101,10 @@ class _March:
         return stream.merge(self._side("primary", lane), self._side("replica", lane))
 
     async def _side(self, side: Side, lane: _Lane) -> AsyncIterator[list[_Loose]]:
-        async with streamcontext(self._sources[side].pages(lane.segment)) as pages:
+        async with streamcontext(self._pages(side, lane.segment)) as pages:
             async for page in pages:
                 lane.join.add(side, page.images)
-                self._count(side, len(page.images))
+                self._run.count_scanned(side, len(page.images))
                 lane.moved.set()
                 if loose := self._collect(lane) or self._tick():
                     yield loose
@@ -117,6 +119,23 @@ class _March:
         if loose:
             yield loose
 
+    async def _pages(self, side: Side, segment: Segment) -> AsyncIterator[Page]:
+        """Yield the pages of one side, from where a run before this one left off."""
+        place = self._run.track.at(side, segment.index)
+        if place.ended:
+            return
+        after = None if place.key is None else place.key.encode()
+        async with streamcontext(self._sources[side].pages(segment, after=after)) as pages:
+            async for page in pages:
+                yield page
+
+    def _waiting(self) -> Iterator[Undecided]:
+        """Yield what waits for its partner, of all segments."""
+        for lane in self._lanes.values():
+            for side in SIDES:
+                for key, image in lane.join.waiting(side).items():
+                    yield Undecided(key.decode(), side, lane.segment.index, len(image))
+
     def _lead_allowed(self, page: Page) -> int:
         """Return how many items one side may be ahead by, when ``page`` was the last that it delivered.
 
@@ -126,21 +145,36 @@ class _March:
         """
         return len(page.images) if len(self._lanes) <= _FEW_LANES else 0
 
-    def _count(self, side: Side, items: int) -> None:
-        if side == "primary":
-            self._run.report.scanned_primary += items
-        else:
-            self._run.report.scanned_replica += items
-        self._run.advance(side, items)
+    def _ahead(self, side: Side) -> int:
+        """Return how many items of a side have come that lie ahead of the other's."""
+        return sum(lane.join.lead(side) for lane in self._lanes.values())
+
+    def _advance(self, lane: _Lane) -> None:
+        """Take note of how far the join of a segment has come."""
+        track, segment = self._run.track, lane.segment.index
+        for side in SIDES:
+            if (last := lane.join.reached(side)) is not None:
+                track.move(side, segment, last)
+            if lane.join.exhausted(side):
+                track.end(side, segment)
 
     def _collect(self, lane: _Lane) -> list[_Loose]:
         """Count what a segment's join has matched; return what it leaves loose, and what the window does."""
-        join, number = lane.join, lane.segment.index
-        matched, unequal = join.collect()
+        matched, unequal = lane.join.collect()
         self._joined += matched + len(unequal)
         self._run.report.matched += matched
+        number = lane.segment.index
         loose = [_Loose("primary", Met(key, image, number), unequal=True) for key, image in unequal]
-        for side in ("primary", "replica"):
+        loose += self._let_go(lane)
+        self._run.track.open(map(_candidate, loose))
+        self._advance(lane)
+        return loose
+
+    def _let_go(self, lane: _Lane) -> list[_Loose]:
+        """Take what can wait for its partner no longer out of a segment's join, or out of the heaviest ones."""
+        join, number = lane.join, lane.segment.index
+        loose = []
+        for side in SIDES:
             loose += _loosened(side, join.unmatched(side), number)
         if self._given_up:
             for side, items in join.give_up().items():
@@ -165,16 +199,24 @@ class _March:
         group = [loose for loose in group if loose is not _TICK]
         ours = [loose.record for loose in group if loose.side == "primary" and not loose.unequal]
         theirs = [loose.record for loose in group if loose.side == "replica"]
-        candidates = [_candidate(loose.record) for loose in group if loose.unequal]
+        candidates = [_candidate(loose) for loose in group if loose.unequal]
         if ours:
             missing, found = await probe_replica(self._run, ours)
             self._run.report.matched += len(ours) - len(missing)
+            self._close("primary", ours, missing)
             self._miss(found)
             candidates += missing
         if theirs:
             extraneous, _ = await probe_primary(self._run, theirs)
+            self._close("replica", theirs, extraneous)
             candidates += extraneous
         return candidates
+
+    def _close(self, side: Side, records: Sequence[Met], candidates: Sequence[Candidate]) -> None:
+        """Take note that all of these records are counted but for the candidates."""
+        for record in records:
+            self._run.track.close(record.key, side)
+        self._run.track.open(candidates)
 
     def _miss(self, found: int) -> None:
         """Count pairs that the join did not meet; when they are the most, stop trying."""
@@ -194,5 +236,7 @@ def _loosened(side: Side, items: Iterable[KeyedImage], segment: int) -> list[_Lo
     return [_Loose(side, Met(key, image, segment)) for key, image in items]
 
 
-def _candidate(record: Met) -> Candidate:
-    return Candidate(record.key, record.segment, len(record.image), "both")
+def _candidate(loose: _Loose) -> Candidate:
+    """Return a record as a candidate; one that has met its partner is told whatever it turns out to be."""
+    key, image, segment = loose.record
+    return Candidate(key, segment, len(image), "both" if loose.unequal else loose.side)

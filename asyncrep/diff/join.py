@@ -33,6 +33,9 @@ _OVERHEAD = 250
 """Bytes that an entry takes besides its key and image: three objects and its place in a dictionary."""
 
 
+SIDES: tuple[Side, Side] = ("primary", "replica")
+
+
 class _Arrivals:
     """What one side's scan has delivered and is not done with.
 
@@ -43,13 +46,26 @@ class _Arrivals:
         ended: the side's scan is over.
     """
 
-    __slots__ = ("ended", "fresh", "waiting", "weight")
+    __slots__ = ("_last", "ended", "fresh", "waiting", "weight")
 
     def __init__(self) -> None:
         self.fresh: list[Raw] = []
         self.waiting: dict[bytes, bytes] = {}
         self.weight = 0
         self.ended = False
+        self._last: Raw | None = None
+
+    def advance(self, images: int | None = None) -> None:
+        """Be done with the first fresh images, all of them by default."""
+        count = len(self.fresh) if images is None else images
+        if count:
+            self._last = self.fresh[count - 1]
+            del self.fresh[:count]
+
+    def take_last(self) -> Raw | None:
+        """Return the last image that is fresh no more, None if there was none since the last call."""
+        last, self._last = self._last, None  # a slice that is kept would keep its whole page
+        return last
 
     @property
     def exhausted(self) -> bool:
@@ -120,6 +136,19 @@ class Join:
         self._sides[side].ended = True
         self._align()
 
+    def reached(self, side: Side) -> bytes | None:
+        """Return the key of the last item of a side that has been met or set aside, None: none since last asked."""
+        last = self._sides[side].take_last()
+        return None if last is None else self._key_of(last)
+
+    def exhausted(self, side: Side) -> bool:
+        """Tell whether nothing more of a side will be met or set aside."""
+        return self._sides[side].exhausted
+
+    def waiting(self, side: Side) -> dict[bytes, bytes]:
+        """Return what was set aside and waits for its partner, by key. Not to be changed."""
+        return self._sides[side].waiting
+
     def unmatched(self, side: Side) -> list[KeyedImage]:
         """Take out the entries of one side that can meet no partner any more."""
         return self._sides[side].take() if self._sides[_OTHER[side]].exhausted else []
@@ -128,7 +157,7 @@ class Join:
         """Take out everything, met or not: the two scans do not meet."""
         for side, arrivals in self._sides.items():
             self._set_aside(side, arrivals.fresh)
-            arrivals.fresh.clear()
+            arrivals.advance()
         return {side: arrivals.take() for side, arrivals in self._sides.items()}
 
     def evict(self) -> tuple[Side, list[KeyedImage]]:
@@ -153,7 +182,8 @@ class Join:
                 self._set_aside("primary", ours.fresh[here : here + skipped])
                 self._set_aside("replica", theirs.fresh[there : there + others])
                 here, there = here + skipped, there + others
-        del ours.fresh[:here], theirs.fresh[:there]
+        ours.advance(here)
+        theirs.advance(there)
         self._flush("primary")
         self._flush("replica")
 
@@ -181,7 +211,7 @@ class Join:
         """Set aside whatever cannot be aligned any more: the other side has nothing to align it with."""
         if self._sides[_OTHER[side]].exhausted:
             self._set_aside(side, self._sides[side].fresh)
-            self._sides[side].fresh.clear()
+            self._sides[side].advance()
 
     def _set_aside(self, side: Side, images: Sequence[Raw]) -> None:
         mine, others = self._sides[side], self._sides[_OTHER[side]]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from asyncrep.diff.confirm import Candidate
-from asyncrep.diff.spool import Spool
-from asyncrep.model import Extraneous
+from asyncrep.model import Extraneous, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from asyncrep.model import Discrepancy
 
 
+_MENDED_BEFORE = "It was written before the run was interrupted; both sides agree on it now."
+
+
 class Owners:
     """The owners of what one walk confirms.
 
@@ -24,19 +26,15 @@ class Owners:
     that the primary had when it was scanned, and lost before it was confirmed. When the replica is walked
     later, that walk tells it. When both are walked at once, the replica's may have asked for the record
     before the primary lost it: such *late* ones are told at the end, unless it told them all the same.
+
+    What a run before this one has written and not told is told here, once both sides agree on it.
     """
 
     def __init__(self, run: Run[Any], walk: Walk) -> None:
         self._run = run
         self._both_at_once = len(walk.sides) > 1
-        self._late: dict[bytes, Discrepancy] = {}
-        self._told = Spool()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._told.close()
+        self._late: dict[bytes, tuple[Candidate, Discrepancy]] = {}
+        self._told = run.track.spool("told")
 
     def told_by(self, verdicts: Sequence[Verdict]) -> list[Discrepancy]:
         """Return the discrepancies that are told now; count what has settled.
@@ -45,15 +43,23 @@ class Owners:
         """
         owned = []
         for verdict in verdicts:
-            found, met_on = verdict.discrepancy, verdict.candidate.met_on
+            found, candidate = verdict.discrepancy or mended_before(self._run, verdict), verdict.candidate
             if found is None:
-                self._run.report.settled += met_on != "replica"
-            elif met_on == "both" or isinstance(found, Extraneous) == (met_on == "replica"):
+                self._run.report.settled += candidate.met_on != "replica"
+                self._run.track.close(candidate.key, candidate.met_on)
+            elif self._owns(found, candidate):
                 owned.append(found)
+                self._run.track.hand_over(candidate)
                 self._remember(found)
-            elif met_on == "primary" and self._both_at_once:
-                self._late[found.key] = found
+            elif candidate.met_on == "primary" and self._both_at_once:
+                self._late[found.key] = candidate, found
+            else:
+                self._run.track.close(candidate.key, candidate.met_on)
         return owned
+
+    def _owns(self, found: Discrepancy, candidate: Candidate) -> bool:
+        met_on = candidate.met_on
+        return met_on == "both" or isinstance(found, Extraneous) == (met_on == "replica")
 
     def _remember(self, found: Discrepancy) -> None:
         if self._both_at_once and isinstance(found, Extraneous):
@@ -64,4 +70,19 @@ class Owners:
         if not self._late:
             return []
         told = self._told.among(self._late)
-        return [found for key, found in self._late.items() if key not in told]
+        untold = []
+        for key, (candidate, found) in self._late.items():
+            if key in told:
+                self._run.track.close(key, candidate.met_on)
+            else:
+                self._run.track.hand_over(candidate)
+                self._remember(found)
+                untold.append(found)
+        return untold
+
+
+def mended_before(run: Run[Any], verdict: Verdict) -> Discrepancy | None:
+    """Return what a run before this one has mended, if both sides agree and its journal tells of a write."""
+    written = run.track.written.get(verdict.candidate.key)
+    mended = None if written is None else written.mended(verdict.primary)
+    return None if mended is None else mended.moved(State.REPAIRED, _MENDED_BEFORE)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiostream import stream
 
 from asyncrep.diff.batch_get import walk_primary, walk_replica
 from asyncrep.diff.confirm import Candidate, Verdict, confirm
 from asyncrep.diff.dual_scan import scan_both
 from asyncrep.diff.owners import Owners
+from asyncrep.diff.resume import in_groups, look_again, mended_unseen
 from asyncrep.diff.run import Run, check_comparable
+from asyncrep.diff.saving import resumed_from, saved
 from asyncrep.errors import AsyncrepError, BudgetExhaustedError, IncompleteRunError
 from asyncrep.flow import stages
 from asyncrep.flow.stages import Gathering
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.memory import Reservation
+    from asyncrep.jobs.job import Job
     from asyncrep.model import Discrepancy, Segment, Side, Source
     from asyncrep.options import Comparison, Limits, Sample, Strategy
     from asyncrep.progress import Observer
@@ -133,6 +139,58 @@ async def diff(
         yield Discrepancies(run.report, found)
 
 
+async def check(
+    primary: Source,
+    replica: Source,
+    *,
+    limits: Limits | None = None,
+    comparison: Comparison | None = None,
+    strategy: Strategy = "auto",
+    segment: Segment | None = None,
+    sample: Sample | None = None,
+    observer: Observer | None = None,
+    clock: Clock | None = None,
+    job: Job | None = None,
+) -> Report:
+    """Compare two sources to the end; the observer is told each discrepancy. Nothing is written.
+
+    Args:
+        primary: what is right.
+        replica: what is checked.
+        limits: how hard the run may push.
+        comparison: when two items count as the same.
+        strategy: how both sides are walked; by default what takes fewer units.
+        segment: check only this segment, of both sides.
+        sample: check only a random share of the tables.
+        observer: is told how the run goes.
+        clock: where time comes from.
+        job: keeps how far the run is, so that another process can go on with it.
+
+    Raises:
+        UsageError: the two cannot be compared, or there is no such strategy.
+        IncompleteRunError: a read failed for good; the cause is chained.
+    """
+    check_comparable(primary, replica)
+    resumed = await resumed_from(job)
+    run = Run.of(
+        primary,
+        replica,
+        limits=limits,
+        comparison=comparison,
+        strategy=strategy,
+        segments=[segment] if segment else None,
+        sample=sample,
+        observer=observer,
+        clock=clock,
+        resumed=resumed,
+    )
+    run.start()
+    async with whole_run(run), saved(run, job), aclosing(concluded(run)) as found:
+        async for _ in found:
+            pass  # the observer was told
+    return run.report
+
+
 async def _whole(run: Run[Any]) -> AsyncGenerator[Discrepancy, None]:
     async with whole_run(run), aclosing(concluded(run)) as found:
         async for discrepancy in found:
@@ -160,28 +218,54 @@ async def whole_run(run: Run[Any]) -> AsyncIterator[None]:
         yield
         run.report.complete = True
     except BudgetExhaustedError as error:
-        seen = f"{run.report.scanned_primary:,} items of the primary and {run.report.scanned_replica:,} of the replica"
-        raise IncompleteRunError(f"{error} {seen} were seen.", run.report) from error
+        raise IncompleteRunError(f"{error} {_seen(run.report)}", run.report) from error
     except AsyncrepError as error:
         raise IncompleteRunError(str(error), run.report) from error
     finally:
         run.close()
 
 
+def _seen(report: Report) -> str:
+    if not report.scanned_primary and not report.scanned_replica:
+        return f"{report.compared:,} records were judged."
+    return f"{report.scanned_primary:,} items of the primary and {report.scanned_replica:,} of the replica were seen."
+
+
 async def confirmed(run: Run[Any], walk: Walk) -> AsyncGenerator[list[Discrepancy], None]:
     """Take one walk and yield batches of confirmed discrepancies."""
     for side in walk.sides:
-        settings = run.primary.settings if side == "primary" else run.replica.settings
-        run.observer.notice(PassStarted(side, run.estimate(settings)))
-    with Owners(run, walk) as owners:
-        async with _confirmations(run, walk.candidates(run)).stream() as judged:
-            async for verdicts, memory in judged:
-                yield owners.told_by(verdicts)
-                memory.release()
-        if late := owners.late():
-            yield late
+        start_pass(run, side)
+    owners = Owners(run, walk)
+    async with _confirmations(run, _candidates(run, walk)).stream() as judged:
+        async for verdicts, memory in judged:
+            yield owners.told_by(verdicts)
+            memory.release()
+    if late := owners.late():
+        yield late
+    if "primary" in walk.sides and (mended := await mended_unseen(run)):
+        yield mended
     for side in walk.sides:
         run.observer.notice(PassEnded(side))
+
+
+def start_pass(run: Run[Any], side: Side) -> None:
+    """Tell the observer that a walk over one side begins, and how far a run before this one had come."""
+    settings = run.primary.settings if side == "primary" else run.replica.settings
+    run.observer.notice(PassStarted(side, run.estimate(settings)))
+    before = run.report.scanned_primary if side == "primary" else run.report.scanned_replica
+    if before:
+        run.advance(side, before)
+
+
+def _candidates(run: Run[Any], walk: Walk) -> Stream[list[Candidate]]:
+    """Return the candidates of a walk; what a run before this one left undecided comes first."""
+    undecided = run.track.take_up(walk.sides)
+    if not undecided:
+        return walk.candidates(run)
+    again = stages.mapped(
+        stream.iterate(in_groups(undecided)), partial(look_again, run), run.limits.concurrency
+    )
+    return stream.chain(again, walk.candidates(run))
 
 
 def _distinct(group: Sequence[Candidate]) -> list[Candidate]:

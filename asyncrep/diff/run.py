@@ -11,6 +11,7 @@ from asyncrep.cost.plan import choose
 from asyncrep.cost.prices import load_prices
 from asyncrep.cost.tables import PlannedTable
 from asyncrep.diff.sample import most_drifted, sampled_segments, tiny_segments
+from asyncrep.diff.track import Resumed, Track
 from asyncrep.errors import UsageError
 from asyncrep.flow.clock import Clock, SystemClock
 from asyncrep.flow.memory import Ledger
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncrep.cost.prices import Prices
-    from asyncrep.model import Discrepancy
+    from asyncrep.jobs.journal import Journal
+    from asyncrep.jobs.mark import Mark
+    from asyncrep.model import Discrepancy, Side
 
 _CONFIRMING_BYTES = 48 * 1024 * 1024
 _SEGMENT_BYTES = 128 * 1024 * 1024
@@ -44,7 +47,10 @@ class Run(Generic[R]):
             processes spent as well.
         notes: what the user should know before it begins.
         elsewhere: what other processes consumed for this run.
+        track: knows what was begun and is not decided.
+        resumable: a job is kept of it: another process can go on with what it leaves undecided.
         memory: bounds the images of records that are being confirmed or wait for who is told of them.
+        journal: where writes that change or delete something are noted before they are sent.
     """
 
     primary: Source
@@ -57,9 +63,12 @@ class Run(Generic[R]):
     observer: Observer
     clock: Clock
     memory: Ledger
+    track: Track
     accounts: tuple[Account, Account]
     notes: Sequence[str] = ()
     elsewhere: Meter = field(default_factory=Meter)
+    resumable: bool = False
+    journal: Journal | None = None
     _started: float = 0.0
     _drifted: set[int] = field(default_factory=set)
 
@@ -76,8 +85,9 @@ class Run(Generic[R]):
         sample: Sample | None = None,
         observer: Observer | None = None,
         clock: Clock | None = None,
+        resumed: Resumed | None = None,
     ) -> Run[R]:
-        """Set up a run with a report at zero.
+        """Set up a run with a report at zero, or at what a run before it had counted.
 
         Args:
             primary: what is right.
@@ -89,6 +99,7 @@ class Run(Generic[R]):
             sample: only a random share of the tables.
             observer: is told how the run goes.
             clock: where time comes from.
+            resumed: from where the run goes on; then the strategy and the segments are those of before.
 
         Raises:
             UsageError: there is no such strategy, the budget is too small for anything, or segments and
@@ -105,13 +116,17 @@ class Run(Generic[R]):
             open_account(replica.settings, prices, purse),
         )
         notes = check_budget(limits.max_cost, accounts)
-        chosen = _cheaper(primary, replica, prices, limits) if strategy == "auto" else strategy
         clock = clock or SystemClock()
-        chosen_segments = segments or _segments(primary.settings, limits, sample)
+        if resumed is not None:
+            chosen: str = resumed.mark.strategy
+            chosen_segments: Sequence[Segment] = _slices(resumed.mark)
+        else:
+            chosen = _cheaper(primary, replica, prices, limits) if strategy == "auto" else strategy
+            chosen_segments = segments or _segments(primary.settings, limits, sample)
         total = chosen_segments[0].total
-        if sample:
+        if sample and resumed is None:
             notes += _sample_notes(primary, replica, len(chosen_segments), total)
-        return cls(
+        run = cls(
             primary=primary.limited(limits, accounts[0]),
             replica=replica.limited(limits, accounts[1]),
             limits=limits,
@@ -129,9 +144,25 @@ class Run(Generic[R]):
             observer=observer or Silent(),
             clock=clock,
             memory=Ledger(_CONFIRMING_BYTES),
+            track=Track(resumed),
             accounts=accounts,
             notes=notes,
             _started=clock.monotonic(),
+        )
+        if resumed is not None:
+            run._go_on(resumed.mark)
+        return run
+
+    def _go_on(self, mark: Mark) -> None:
+        """Count on from what a run before this one had counted."""
+        self.report.restore(mark.counts)
+        self._drifted |= set(mark.drifted)
+        self._started -= self.report.seconds
+        self.elsewhere = Meter(
+            read_units=self.report.read_units,
+            write_units=self.report.write_units,
+            dollars=self.report.cost_usd,
+            throttled=self.report.throttled,
         )
 
     def start(self, notes: Sequence[str] = ()) -> None:
@@ -150,17 +181,44 @@ class Run(Generic[R]):
         self.tally()
         self.observer.notice(Advanced(name, items))
 
+    def count_scanned(self, side: Side, items: int, name: PassName | None = None) -> None:
+        """Count items that a scan has delivered; ``name`` is the pass's, if it has not the side's."""
+        if side == "primary":
+            self.report.scanned_primary += items
+        else:
+            self.report.scanned_replica += items
+        self.advance(name or side, items)
+
+    def mark(self) -> Mark:
+        """Say how far the run is, so that another process can go on from there."""
+        self.tally()
+        mark = self.track.mark()
+        mark.strategy = self.strategy
+        mark.segments = [segment.index for segment in self.segments]
+        mark.total = self.segments[0].total
+        mark.counts = self.report.counts()
+        for side in ("primary", "replica"):
+            mark.counts[f"scanned_{side}"] -= self.track.ahead(side)  # they will be scanned again
+        mark.drifted = sorted(self._drifted)
+        if self.journal is not None:
+            mark.writes[self.journal.by] = self.journal.n
+        return mark
+
     def conclude(self, found: Discrepancy) -> None:
         """Count a discrepancy that reached its final state and tell the observer."""
         drift = self.report.drift
         self.report.count(found)
+        self.track.concluded(found.key)
         if self.report.drift > drift:
             self._drifted.add(found.segment)
         self.observer.notice(Found(found))
 
     def close(self) -> None:
-        """Bring the report up to date for good."""
+        """Bring the report up to date for good, and forget what was put aside."""
         self.tally()
+        if self.journal is not None and self.journal.begun:
+            self.report.journal = self.journal.place
+        self.track.release()
         sampled = self.report.sampled
         if sampled is not None:
             sampled.drifted = len(self._drifted)
@@ -206,6 +264,10 @@ def _segments(settings: TableSettings, limits: Limits, sample: Sample | None) ->
     if sample is None:
         return all_segments(limits.segments or sensible_segments(settings))
     return sampled_segments(sample, limits.segments or tiny_segments(settings))
+
+
+def _slices(mark: Mark) -> list[Segment]:
+    return [Segment(index, mark.total) for index in mark.segments]
 
 
 def all_segments(total: int) -> list[Segment]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -49,6 +50,12 @@ class Spool:
         self._file.write(_encode((key.decode(), segment, size)) + b"\n")
         self.length += 1
 
+    def extend(self, lines: bytes) -> None:
+        """Append what ``tail`` told of another spool."""
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(lines)
+        self.length += lines.count(b"\n")
+
     def among(self, keys: Collection[bytes]) -> set[bytes]:
         """Return those of ``keys`` that were added."""
         return {candidate.key for candidate in self if candidate.key in keys}
@@ -59,14 +66,30 @@ class Spool:
             key, segment, size = _decode(line)
             yield Candidate(key.encode(), segment, size, "replica")
 
-    def groups(self, most: int, heaviest: int) -> Iterator[list[Candidate]]:
+    @property
+    def size(self) -> int:
+        """How many bytes it holds."""
+        place = self._file.tell()
+        size = self._file.seek(0, os.SEEK_END)
+        self._file.seek(place)
+        return size
+
+    def tail(self, start: int) -> bytes:
+        """Return what it holds from the byte ``start`` on, whole lines; whoever iterates is not disturbed."""
+        place = self._file.tell()
+        self._file.seek(start)
+        lines = self._file.read()
+        self._file.seek(place)
+        return lines
+
+    def groups(self, most: int, heaviest: int, start: int = 0) -> Iterator[list[Candidate]]:
         """Yield everything added so far, in groups of at most ``most`` records or ``heaviest`` bytes.
 
-        A record that was added twice comes once within a group.
+        A record that was added twice comes once within a group. The first ``start`` are left out.
         """
         group: dict[bytes, Candidate] = {}
         weight = 0
-        for candidate in self:
+        for candidate in islice(self, start, None):
             group[candidate.key] = candidate
             weight += candidate.size
             if len(group) >= most or weight >= heaviest:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from asyncrep.diff.batch_get import MOST_OPEN_SEGMENTS, cut_into
+from aiostream import stream
+
+from asyncrep.diff.batch_get import batches
 from asyncrep.diff.confirm import read_strongly, same_side
 from asyncrep.diff.expiry import is_expired
 from asyncrep.diff.pipeline import whole_run
+from asyncrep.diff.resume import in_groups
 from asyncrep.diff.run import Run, check_comparable
+from asyncrep.diff.saving import resumed_from, saved
 from asyncrep.errors import RejectedError
 from asyncrep.flow import stages
 from asyncrep.flow.tasks import side_by_side
-from asyncrep.model import ItemAbsent, KeyedImage, Missing, Put, State
+from asyncrep.model import ItemAbsent, KeyedImage, Missing, Page, Put, State
 from asyncrep.progress import Note, PassEnded, PassStarted
 from asyncrep.repair.rules import check_writable
 
@@ -20,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncrep.flow.clock import Clock
-    from asyncrep.model import Destination, Page, Segment, Source
+    from asyncrep.jobs.job import Job
+    from asyncrep.jobs.mark import Undecided
+    from asyncrep.model import Destination, Segment, Source
     from asyncrep.options import Limits
     from asyncrep.progress import Observer
     from asyncrep.report import Report
@@ -38,6 +45,7 @@ async def backfill(
     segment: Segment | None = None,
     observer: Observer | None = None,
     clock: Clock | None = None,
+    job: Job | None = None,
 ) -> Report:
     """Copy the primary's items into the replica.
 
@@ -45,7 +53,7 @@ async def backfill(
     put only if there is none under its key yet: what is there stays and counts as ``matched`` if it is
     equal, as ``present`` if not. What the primary's TTL has given up is not copied. Items are copied as
     an eventually consistent scan sees them, so that on a primary in use a ``repair`` afterwards is what
-    makes the replica right.
+    makes the replica right. Nothing that is there is changed, so nothing goes to a journal.
 
     Args:
         primary: what is copied; it is only read.
@@ -56,6 +64,7 @@ async def backfill(
         segment: copy only this segment.
         observer: is told how the run goes.
         clock: where time comes from.
+        job: keeps how far the run is, so that another process can go on with it.
 
     Returns:
         The report: ``repaired`` items were written, ``matched`` and ``present`` were there, ``failed``
@@ -67,6 +76,7 @@ async def backfill(
     """
     check_comparable(primary, replica)
     notes = await check_writable(primary, replica, force=force)
+    resumed = await resumed_from(job)
     run = Run.of(
         primary,
         replica,
@@ -74,11 +84,12 @@ async def backfill(
         segments=[segment] if segment else None,
         observer=observer,
         clock=clock,
+        resumed=resumed,
     )
     run.report.strategy = "backfill"
     run.start(notes)
-    async with whole_run(run):
-        empty = await run.replica.is_empty()
+    async with whole_run(run), saved(run, job):
+        empty = resumed is None and await run.replica.is_empty()
         if not empty:
             run.observer.notice(Note("The replica is not empty: what it has already is left alone."))
         await fill(run, in_bulk=empty, dry_run=dry_run)
@@ -87,15 +98,31 @@ async def backfill(
 
 async def fill(run: Run[Destination], *, in_bulk: bool, dry_run: bool) -> None:
     """Copy the items of a run's segments; ``in_bulk`` where a strong read found the replica empty."""
+    run.track.filled_empty |= in_bulk
     filling = _Filling(run, in_bulk=in_bulk, dry_run=dry_run)
-    pages = stages.merged(run.segments, run.primary.pages, MOST_OPEN_SEGMENTS)
     run.observer.notice(PassStarted("backfill", run.estimate(run.primary.settings)))
-    batches = stages.split(pages, cut_into(_BATCH))
-    async with stages.mapped(batches, filling.fill, run.limits.concurrency).stream() as filled:
-        async for items in filled:
-            run.report.scanned_primary += items
-            run.advance("backfill", items)
+    if run.report.scanned_primary:
+        run.advance("backfill", run.report.scanned_primary)
+    begun = list(in_groups(run.track.take_up(["primary"])))
+    again = stages.mapped(stream.iterate(begun), filling.take_up, run.limits.concurrency)
+    scanned = stages.mapped(
+        batches(run, "primary", _BATCH, told_as="backfill"), filling.fill, run.limits.concurrency
+    )
+    async with stream.chain(again, scanned).stream() as filled:
+        async for _ in filled:
+            run.tally()
     run.observer.notice(PassEnded("backfill"))
+
+
+@dataclass(slots=True)
+class _Copied:
+    """What became of one batch; counted when all of it is known, together with its place in the scan."""
+
+    expired: int = 0
+    written: int = 0
+    matched: int = 0
+    present: int = 0
+    refused: list[Missing] = field(default_factory=list)
 
 
 class _Filling:
@@ -107,53 +134,79 @@ class _Filling:
         self._dry_run = dry_run
         self._ttl_attribute = run.primary.settings.ttl_attribute
 
-    async def fill(self, batch: Page) -> int:
-        """Write what is to be written of a batch; return how many items it had."""
+    async def fill(self, batch: Page) -> None:
+        """Write what is to be written of a batch."""
+        copied = await self._copy(batch)
+        self._count(copied)
+        self._run.track.close_batch(batch)
+
+    async def take_up(self, group: Sequence[Undecided]) -> None:
+        """Write what a run before this one had begun to write; what it has written is found there."""
+        keys = [entry.key.encode() for entry in group]
+        images = await self._run.primary.get(keys, consistent=False)
+        copied = await self._copy(Page(group[0].segment, list(images.values())))
+        self._count(copied)
+        for key in keys:
+            self._run.track.close(key, "primary")
+
+    async def _copy(self, batch: Page) -> _Copied:
         now = self._run.clock.now()
         living = [
             KeyedImage(self._run.primary.key(image), image)
             for image in batch.images
             if not is_expired(bytes(image), self._ttl_attribute, now)
         ]
-        self._run.report.expired += len(batch.images) - len(living)
+        copied = _Copied(expired=len(batch.images) - len(living))
         if living and not self._dry_run:
             if self._in_bulk:
-                await self._put_in_bulk(batch.segment, living)
+                await self._put_in_bulk(batch.segment, living, copied)
             else:
-                await self._put_if_absent(batch.segment, living)
-        return len(batch.images)
+                await self._put_if_absent(batch.segment, living, copied)
+        return copied
 
-    async def _put_in_bulk(self, segment: int, items: Sequence[KeyedImage]) -> None:
+    def _count(self, copied: _Copied) -> None:
+        report = self._run.report
+        if (
+            self._run.track.filled_empty and not self._in_bulk
+        ):  # what is there was copied before an interruption
+            copied.written, copied.matched = copied.written + copied.matched, 0
+        report.expired += copied.expired
+        report.missing += copied.written
+        report.repaired += copied.written
+        report.matched += copied.matched
+        report.present += copied.present
+        for missing in copied.refused:
+            self._run.conclude(missing)
+
+    async def _put_in_bulk(self, segment: int, items: Sequence[KeyedImage], copied: _Copied) -> None:
         try:
             await self._run.replica.put_all(items)
         except RejectedError:
             # One item that the replica refuses takes its whole batch along: one by one, then.
-            await self._put_if_absent(segment, items)
+            await self._put_if_absent(segment, items, copied)
             return
-        self._run.report.missing += len(items)
-        self._run.report.repaired += len(items)
+        copied.written += len(items)
 
-    async def _put_if_absent(self, segment: int, items: Sequence[KeyedImage]) -> None:
+    async def _put_if_absent(self, segment: int, items: Sequence[KeyedImage], copied: _Copied) -> None:
         """Put each item unless there is one; an equal one may be our own, if the answer to a put got lost."""
-        results = await side_by_side(self._put(segment, item) for item in items)
+        results = await side_by_side(self._put(segment, item, copied) for item in items)
+        copied.written += sum(written is True for written in results)
         refused = [item for item, written in zip(items, results, strict=True) if written is False]
         if not refused:
             return
         there = await read_strongly(self._run.replica, [item.key for item in refused])
         for key, image in refused:
             equal = same_side(self._run, bytes(image), there.get(key))
-            self._run.report.matched += equal
-            self._run.report.present += not equal
+            copied.matched += equal
+            copied.present += not equal
 
-    async def _put(self, segment: int, item: KeyedImage) -> bool | None:
-        """Put one item if it is absent; None when the replica refuses it for good, which is concluded."""
+    async def _put(self, segment: int, item: KeyedImage, copied: _Copied) -> bool | None:
+        """Put one item if it is absent; None when the replica refuses it for good."""
         image = bytes(item.image)
         try:
             outcome = await self._run.replica.apply(Put(item.key, image, ItemAbsent()))
         except RejectedError as error:
             missing = Missing(key=item.key, primary=image, segment=segment)
-            self._run.conclude(missing.moved(State.FAILED, str(error)))
+            copied.refused.append(missing.moved(State.FAILED, str(error)))
             return None
-        self._run.report.missing += outcome.applied
-        self._run.report.repaired += outcome.applied
         return outcome.applied

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiostream import stream
 
-from asyncrep.diff.confirm import confirm, read_strongly
+from asyncrep.diff.confirm import confirm, read_strongly, with_cause
+from asyncrep.diff.owners import mended_before
 from asyncrep.flow import stages
 from asyncrep.model import Extraneous, State
 from asyncrep.progress import Note, PassEnded, PassStarted
@@ -14,10 +15,12 @@ from asyncrep.repair.mend import mend
 from asyncrep.repair.rules import conclude_dry, conclude_harmless
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from asyncrep.diff.confirm import Candidate
     from asyncrep.diff.run import Run
     from asyncrep.diff.spool import Spool
-    from asyncrep.model import Destination
+    from asyncrep.model import Destination, Discrepancy
     from asyncrep.repair.rules import Rules
 
 _GROUPS_AT_ONCE = 16
@@ -25,49 +28,87 @@ _DELETE_KEYS = 100
 _DELETE_BYTES = 1024 * 1024
 
 
+class Allowance:
+    """How many deletions the rules leave: deletes as many and says of the rest why it stays.
+
+    Attributes:
+        left: how many more may be deleted.
+        refusal: why no more may be, one sentence.
+    """
+
+    def __init__(self, run: Run[Destination], rules: Rules, planned: int, held: int | None) -> None:
+        """Bound ``planned`` deletions by the rules; ``held`` is how many items the replica has, if known."""
+        self._run = run
+        self._dry = rules.dry_run
+        self.left = planned
+        self.refusal = ""
+        if rules.max_delete is not None:
+            self.left = max(0, rules.max_delete - run.report.deleted)
+            self.refusal = f"The limit of {rules.max_delete} deletions was reached."
+        if rules.max_delete is None and held is not None and planned * 2 > held:
+            self.left = 0
+            self.refusal = (
+                f"Deleting {planned} of {held} items is more than half of the replica: "
+                f"if that is meant, allow it (--max-delete {planned})."
+            )
+            run.observer.notice(Note(self.refusal))
+
+    async def delete(self, drift: Sequence[Discrepancy], *, as_reviewed: bool = False) -> None:
+        """Delete what was just confirmed, as far as may be; see ``mend`` for ``as_reviewed``."""
+        chosen, rest = drift[: self.left], drift[self.left :]
+        self.left -= len(chosen)
+        for record in rest:
+            self._run.conclude(record.moved(State.SKIPPED, self.refusal))
+        if self._dry:
+            conclude_dry(self._run, chosen)
+        elif chosen:
+            await mend(self._run, chosen, deleting=True, as_reviewed=as_reviewed)
+
+
 class Deletions:
     """The deletions that waited for both walks, within the bounds of the rules."""
 
     def __init__(self, run: Run[Destination], rules: Rules, spool: Spool) -> None:
         self._run = run
-        self._dry = rules.dry_run
         self._spool = spool
-        self._allowed = spool.length if rules.max_delete is None else rules.max_delete
-        self._refusal = f"The limit of {self._allowed} deletions was reached."
-        if rules.max_delete is None and spool.length * 2 > run.report.scanned_replica:
-            self._allowed = 0
-            self._refusal = (
-                f"Deleting {spool.length} of {run.report.scanned_replica} items is more than half of the replica: "
-                f"if that is meant, allow it (--max-delete {spool.length})."
-            )
-            run.observer.notice(Note(self._refusal))
+        if run.track.deletions is None:
+            run.track.deletions = 0
+            run.track.to_delete = spool.length
+        self._allowance = Allowance(run, rules, run.track.to_delete, run.report.scanned_replica)
 
     async def carry_out(self) -> None:
         """Confirm and delete, group by group; say of the rest why it stays."""
         run = self._run
         run.observer.notice(PassStarted("delete", self._spool.length))
-        groups = stream.iterate(self._spool.groups(_DELETE_KEYS, _DELETE_BYTES))
-        async with stages.mapped(groups, self._handle, _GROUPS_AT_ONCE).stream() as handled:
+        async with stages.mapped(
+            stream.iterate(self._groups()), self._handle, _GROUPS_AT_ONCE
+        ).stream() as handled:
             async for records in handled:
                 run.advance("delete", records)
         run.observer.notice(PassEnded("delete"))
 
+    def _groups(self) -> Iterator[list[Candidate]]:
+        """Yield what no run before this one has taken up; each record of it is this one's from then on."""
+        track = self._run.track
+        for group in self._spool.groups(_DELETE_KEYS, _DELETE_BYTES, track.deletions or 0):
+            track.deletions = (track.deletions or 0) + len(group)
+            for candidate in group:
+                track.hand_over(candidate)
+            yield group
+
     async def _handle(self, group: list[Candidate]) -> int:
-        if not self._allowed:
+        if not self._allowance.left:
             await self._leave(group)
             return len(group)
-        verdicts = await confirm(self._run, group)
-        found = [verdict.discrepancy for verdict in verdicts if verdict.discrepancy is not None]
-        self._run.report.settled += len(group) - len(found)
-        drift = conclude_harmless(self._run, found)
-        chosen, rest = drift[: self._allowed], drift[self._allowed :]
-        self._allowed -= len(chosen)
-        for record in rest:
-            self._run.conclude(record.moved(State.SKIPPED, self._refusal))
-        if self._dry:
-            conclude_dry(self._run, chosen)
-        elif chosen:
-            await mend(self._run, chosen, deleting=True)
+        found = []
+        for verdict in await confirm(self._run, group):
+            told = verdict.discrepancy or mended_before(self._run, verdict)
+            if told is None:
+                self._run.report.settled += 1
+                self._run.track.concluded(verdict.candidate.key)
+            else:
+                found.append(told)
+        await self._allowance.delete(conclude_harmless(self._run, found))
         return len(group)
 
     async def _leave(self, group: list[Candidate]) -> None:
@@ -75,5 +116,7 @@ class Deletions:
         images = await read_strongly(self._run.replica, [candidate.key for candidate in group])
         for key, segment, *_ in group:
             if key in images:
-                found = Extraneous(key=key, replica=images[key], segment=segment)
-                self._run.conclude(found.moved(State.SKIPPED, self._refusal))
+                found = with_cause(self._run, Extraneous(key=key, replica=images[key], segment=segment))
+                self._run.conclude(found.moved(State.SKIPPED, self._allowance.refusal))
+            else:
+                self._run.track.concluded(key)

@@ -49,8 +49,11 @@ class Findings:
                     self._run.tally()
         if self._leftovers:
             told = self._spool.among(self._leftovers)
-            for left in [left for key, left in self._leftovers.items() if key not in told]:
-                self._put_aside(left)
+            for key, left in self._leftovers.items():
+                if key in told:
+                    self._run.track.concluded(key)
+                else:
+                    self._put_aside(left)
 
     async def _handle(self, batch: list[Discrepancy]) -> None:
         drift = conclude_harmless(self._run, batch)
@@ -68,5 +71,6 @@ class Findings:
 
     def _put_aside(self, found: Extraneous) -> None:
         self._spool.add(Candidate(found.key, found.segment, len(found.replica), "replica"))
+        self._run.track.concluded(found.key)
         if not self._rules.delete_extraneous:
             self._run.conclude(found.moved(State.SKIPPED, "Deletions are turned off."))

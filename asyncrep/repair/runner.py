@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from asyncrep.diff.pipeline import whole_run
 from asyncrep.diff.run import Run, check_comparable
-from asyncrep.diff.spool import Spool
+from asyncrep.diff.saving import resumed_from, saved
 from asyncrep.errors import UsageError
 from asyncrep.repair.deletions import Deletions
 from asyncrep.repair.findings import Findings
@@ -14,6 +14,8 @@ from asyncrep.repair.rules import Rules, check_writable
 
 if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
+    from asyncrep.jobs.job import Job
+    from asyncrep.jobs.journal import Journal
     from asyncrep.model import Destination, Segment, Source
     from asyncrep.options import Comparison, Limits, Sample, Strategy
     from asyncrep.progress import Observer
@@ -33,6 +35,8 @@ async def repair(
     sample: Sample | None = None,
     observer: Observer | None = None,
     clock: Clock | None = None,
+    journal: Journal | None = None,
+    job: Job | None = None,
 ) -> Report:
     """Compare the replica with the primary and repair what is confirmed to differ.
 
@@ -51,6 +55,8 @@ async def repair(
         sample: repair only a random share of the tables.
         observer: is told how the run goes.
         clock: where time comes from.
+        job: keeps how far the run is, so that another process can go on with it.
+        journal: where every write is noted before it is sent, so that ``undo`` can take it back.
 
     Returns:
         The report. ``remaining`` is zero when everything found was repaired and verified.
@@ -65,6 +71,9 @@ async def repair(
     rules = _rules(rules, delete_extraneous)
     check_comparable(primary, replica)
     notes = await check_writable(primary, replica, force=rules.force)
+    if job is not None and journal is not None:
+        await job.read_journal(journal.place)
+    resumed = await resumed_from(job)
     run = Run.of(
         primary,
         replica,
@@ -75,13 +84,15 @@ async def repair(
         sample=sample,
         observer=observer,
         clock=clock,
+        resumed=resumed,
     )
+    run.journal = journal
     run.start(notes)
-    async with whole_run(run):
-        with Spool() as spool:
-            await Findings(run, rules, spool).mend()
-            if spool.length and rules.delete_extraneous:
-                await Deletions(run, rules, spool).carry_out()
+    async with whole_run(run), saved(run, job):
+        spool = run.track.spool("aside")
+        await Findings(run, rules, spool).mend()
+        if spool.length and rules.delete_extraneous:
+            await Deletions(run, rules, spool).carry_out()
     return run.report
 
 

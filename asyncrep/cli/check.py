@@ -1,0 +1,303 @@
+"""Runs ``diff-tables``: opens what it needs, starts the right coroutine, and tells what came of it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asyncrep.cli.runtime import Interrupted, complain, exit_code, run_async
+from asyncrep.errors import IncompleteRunError
+from asyncrep.progress import Event, Found, RunStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from asyncrep.aws.place import Place
+    from asyncrep.aws.table import Table
+    from asyncrep.cli.options import OutputOptions, RepairOptions
+    from asyncrep.cli.output import Result
+    from asyncrep.jobs.job import Job
+    from asyncrep.location import S3Place
+    from asyncrep.model import Discrepancy, Segment
+    from asyncrep.options import Comparison, Limits, Sample, Strategy
+    from asyncrep.progress import Observer
+    from asyncrep.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a run goes about it.
+
+    Attributes:
+        strategy: how both sides are walked.
+        processes: over how many processes the segments are spread.
+        segment: the only segment that is looked at, None for all.
+        sample: a random share that is looked at, None for everything.
+    """
+
+    strategy: Strategy = "auto"
+    processes: int = 1
+    segment: Segment | None = None
+    sample: Sample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What is kept of a run.
+
+    Attributes:
+        job: where the state of the job is kept, None when there is no job.
+        noted: whether what a repair writes is noted in a journal; not when the tables live no longer
+            than the run.
+    """
+
+    job: Path | S3Place | None = None
+    noted: bool = True
+
+
+class Check:
+    """One run of ``diff-tables``, with what it is to do and what the user is to be told."""
+
+    def __init__(
+        self,
+        places: tuple[Place, Place],
+        limits: Limits,
+        manner: Manner,
+        comparison: Comparison,
+        repairing: RepairOptions,
+        keeping: Keeping | None = None,
+    ) -> None:
+        self._places = places
+        self._limits = limits
+        self._manner = manner
+        self._comparison = comparison
+        self._repairing = repairing
+        self._keeping = keeping or Keeping()
+        self._job: Job | None = None
+        self._report: Report | None = None
+        self._shown: list[Discrepancy] = []
+
+    def run(self, telling: OutputOptions) -> int:
+        """Run to the end, tell the results, and return the exit code.
+
+        Raises:
+            AsyncrepError: the run could not begin.
+            Interrupted: a signal ended it; what was done is told.
+        """
+        from asyncrep.cli.bars import progress  # noqa: PLC0415
+        from asyncrep.cli.render import message_console  # noqa: PLC0415
+
+        try:
+            with progress(message_console(), quiet=telling.quiet) as bars:
+                run_async(self._check(telling, bars))
+        except IncompleteRunError as error:
+            self._tell(telling, error.report)
+            self._say_how_to_go_on()
+            raise
+        except Interrupted:
+            if self._report is not None:
+                self._tell(telling, self._report)
+            self._say_how_to_go_on()
+            raise
+        assert self._report is not None
+        self._tell(telling, self._report)
+        return exit_code(self._report)
+
+    async def _check(self, telling: OutputOptions, bars: Observer) -> None:
+        async with AsyncExitStack() as stack:
+            if self._keeping.job is not None:
+                from asyncrep.jobs.job import open_job  # noqa: PLC0415
+
+                job = await stack.enter_async_context(open_job(self._keeping.job, self._identity(telling)))
+                self._job = job
+            results = self._open_results(stack, telling)
+            if self._job is not None:
+                self._job.outputs = dict(results)
+                await self._job.begin()
+            await self._work(_Listener(self, list(results.values()), bars))
+
+    def _open_results(self, stack: AsyncExitStack, telling: OutputOptions) -> dict[str, Result]:
+        from asyncrep.cli.output import combined_line, json_line, opened  # noqa: PLC0415
+
+        line = partial(json_line, ignored=self._comparison.ignore)
+        kept = self._job.state.outputs if self._job is not None else {}
+        return {
+            "--output": stack.enter_context(opened(telling.output, line, kept.get("--output"))),
+            "--combined": stack.enter_context(
+                opened(telling.combined, combined_line, kept.get("--combined"))
+            ),
+        }
+
+    def _identity(self, telling: OutputOptions) -> dict[str, Any]:
+        """Return what makes the job this one. What only sets the pace may be another each time."""
+        manner, repairing = self._manner, self._repairing
+        primary, replica = (f"{place.ref} {place.ref.endpoint_url or ''}".strip() for place in self._places)
+        files = {"--output": telling.output, "--combined": telling.combined}
+        return {
+            "PRIMARY": primary,
+            "REPLICA": replica,
+            "--repair": repairing.repair,
+            "--backfill": repairing.backfill,
+            "--dry-run": repairing.dry_run,
+            "--no-delete": repairing.no_delete,
+            "--max-delete": repairing.max_delete,
+            "--journal": repairing.journal,
+            "--segments": self._limits.segments,
+            "--segment": manner.segment.index if manner.segment else None,
+            "--strategy": manner.strategy,
+            "--sample": manner.sample.share if manner.sample else None,
+            "--ignore-attribute": sorted(self._comparison.ignore),
+            "--settle": self._comparison.settle,
+            **{option: str(path.absolute()) if path else None for option, path in files.items()},
+        }
+
+    def _say_how_to_go_on(self) -> None:
+        if self._job is not None:
+            complain(f"The same command goes on from here: the job is kept in {self._job.name}.")
+
+    async def _work(self, observer: Observer) -> None:
+        if self._manner.processes > 1:
+            await self._spread(observer)
+            return
+        ours, theirs = self._places
+        async with ours.open() as primary, theirs.open() as replica:
+            if self._repairing.backfill:
+                await self._backfill(primary, replica, observer)
+            elif self._repairing.repair:
+                await self._repair(primary, replica, observer)
+            else:
+                await self._diff(primary, replica, observer)
+
+    async def _spread(self, observer: Observer) -> None:
+        from asyncrep.parallel.lead import run_in_processes  # noqa: PLC0415
+
+        repairing, segment = self._repairing, self._manner.segment
+        await run_in_processes(
+            "backfill" if repairing.backfill else "repair" if repairing.repair else "diff",
+            *self._places,
+            processes=self._manner.processes,
+            limits=self._limits,
+            comparison=self._comparison,
+            strategy=self._manner.strategy,
+            rules=repairing.rules(),
+            segments=[segment] if segment else None,
+            sample=self._manner.sample,
+            observer=observer,
+            journal=self._journal(),
+        )
+
+    def _journal(self) -> str | None:
+        """Return where writes are noted, None when none is that changes or deletes something."""
+        repairing, kept = self._repairing, self._job.state.journal if self._job is not None else None
+        if not repairing.repair or repairing.dry_run or repairing.backfill or not self._keeping.noted:
+            return None
+        if kept is None:
+            from asyncrep.cli.journals import chosen_journal  # noqa: PLC0415
+
+            return chosen_journal(repairing.journal, self._places[1].ref.table)
+        return kept
+
+    async def _diff(self, primary: Table, replica: Table, observer: Observer) -> None:
+        from asyncrep.diff.pipeline import check  # noqa: PLC0415
+
+        await check(
+            primary,
+            replica,
+            limits=self._limits,
+            comparison=self._comparison,
+            strategy=self._manner.strategy,
+            segment=self._manner.segment,
+            sample=self._manner.sample,
+            observer=observer,
+            job=self._job,
+        )
+
+    async def _repair(self, primary: Table, replica: Table, observer: Observer) -> None:
+        from asyncrep.jobs.journal import open_journal_if  # noqa: PLC0415
+        from asyncrep.repair.runner import repair  # noqa: PLC0415
+
+        async with open_journal_if(self._journal(), primary, replica, self._places[1]) as journal:
+            await repair(
+                primary,
+                replica,
+                limits=self._limits,
+                comparison=self._comparison,
+                strategy=self._manner.strategy,
+                rules=self._repairing.rules(),
+                segment=self._manner.segment,
+                sample=self._manner.sample,
+                observer=observer,
+                journal=journal,
+                job=self._job,
+            )
+
+    async def _backfill(self, primary: Table, replica: Table, observer: Observer) -> None:
+        from asyncrep.repair.backfill import backfill  # noqa: PLC0415
+
+        rules = self._repairing.rules()
+        await backfill(
+            primary,
+            replica,
+            limits=self._limits,
+            dry_run=rules.dry_run,
+            force=rules.force,
+            segment=self._manner.segment,
+            observer=observer,
+            job=self._job,
+        )
+
+    def note(self, event: Event) -> None:
+        """Keep what the results will be made of."""
+        from asyncrep.cli.render import SHOWN  # noqa: PLC0415
+
+        if isinstance(event, RunStarted):
+            self._report = event.report
+        elif isinstance(event, Found) and len(self._shown) < SHOWN:
+            self._shown.append(event.discrepancy)
+
+    def _tell(self, telling: OutputOptions, report: Report) -> None:
+        """Print the results: one JSON object for programs, or the summary for people."""
+        from asyncrep.cli.journals import where_noted  # noqa: PLC0415
+        from asyncrep.cli.render import result_console, say, show_summary  # noqa: PLC0415
+
+        if telling.json:
+            sys.stdout.buffer.write(msgspec.json.encode(report.as_dict()) + b"\n")
+            sys.stdout.flush()
+        elif not telling.quiet:
+            console = result_console(stdout_is_taken=telling.stdout_is_taken)
+            writing = self._repairing.repair and not self._repairing.dry_run
+            show_summary(
+                console,
+                report,
+                self._shown,
+                self._comparison.ignore,
+                repairing=writing,
+                dry_run=self._repairing.dry_run,
+            )
+            if report.journal is not None:
+                say(console, where_noted(report.journal), "dim")
+        if telling.quiet and report.failed and report.complete:
+            complain(f"{report.failed} of the discrepancies could not be repaired.")
+
+
+class _Listener:
+    """Hands the events of a run to everybody who wants them."""
+
+    def __init__(self, check: Check, results: Sequence[Result], bars: Observer) -> None:
+        self._check = check
+        self._results = results
+        self._bars = bars
+
+    def notice(self, event: Event) -> None:
+        """Pass an event on; a discrepancy is also written to the results."""
+        self._check.note(event)
+        self._bars.notice(event)
+        if isinstance(event, Found):
+            for write in self._results:
+                write(event.discrepancy)

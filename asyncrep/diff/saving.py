@@ -1,0 +1,78 @@
+"""Saves how far a run is into its job: at the start, now and then, and when it ends, however it does."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from asyncrep.diff.spool import Spool
+from asyncrep.diff.track import Resumed
+from asyncrep.errors import AsyncrepError
+from asyncrep.flow.tasks import beside
+from asyncrep.progress import Note
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from asyncrep.diff.run import Run
+    from asyncrep.jobs.job import Job
+
+_SECONDS = 10.0
+"""Between two saves, at least."""
+
+_SHARE = 50
+"""So many times as long as a save takes passes until the next, so that saving takes two percent of a run."""
+
+
+async def resumed_from(job: Job | None) -> Resumed | None:
+    """Return from where a run goes on, None when it begins.
+
+    Raises:
+        UsageError: a part of the job is gone.
+        ServiceError: S3 could not be asked.
+    """
+    if job is None or job.mark is None:
+        return None
+    spools = {}
+    for name in job.state.parts:
+        spools[name] = Spool()
+        async for lines in job.piled(name):
+            spools[name].extend(lines)
+    return Resumed(job.mark, job.written, job.writes, spools)
+
+
+@asynccontextmanager
+async def saved(run: Run[Any], job: Job | None) -> AsyncIterator[None]:
+    """Keep a job up to date with the run that is made in the block; without a job do nothing.
+
+    Raises:
+        JobError: the state could not be saved; the run ends there.
+    """
+    if job is None:
+        yield
+        return
+    run.resumable = True
+    await _save(run, job)
+    try:
+        async with beside(_now_and_then(run, job)):
+            yield
+    except BaseException:
+        try:
+            await _save(run, job)
+        except AsyncrepError as error:
+            run.observer.notice(Note(f"How far the run came could not be saved: {error}"))
+        raise
+    await _save(run, job, done=True)
+
+
+async def _save(run: Run[Any], job: Job, *, done: bool = False) -> None:
+    await job.save(run.mark(), run.track.spools, done=done)
+
+
+async def _now_and_then(run: Run[Any], job: Job) -> None:
+    clock, pause = run.clock, _SECONDS
+    while True:
+        await clock.sleep(pause)
+        begun = clock.monotonic()
+        await _save(run, job)
+        pause = max(_SECONDS, _SHARE * (clock.monotonic() - begun))
