@@ -10,13 +10,17 @@ Example:
 """
 
 from asyncrep.aws.table import Table, open_table
-from asyncrep.diff.pipeline import Discrepancies, diff
+from asyncrep.diff.pipeline import Discrepancies, check, diff
 from asyncrep.errors import (
     AsyncrepError,
+    BucketNotFoundError,
     BudgetExhaustedError,
     ConditionFailedError,
     CredentialsError,
     IncompleteRunError,
+    IncompleteUndoError,
+    JobError,
+    JournalError,
     KeyFormatError,
     LocationError,
     PermissionDeniedError,
@@ -29,9 +33,13 @@ from asyncrep.errors import (
 )
 from asyncrep.flow.clock import Clock, SystemClock, VirtualClock
 from asyncrep.flow.retry import RetryPolicy
+from asyncrep.items.changes import Changes, PathChange
 from asyncrep.items.equality import same_item
-from asyncrep.location import TableRef
+from asyncrep.jobs.job import Job, open_job
+from asyncrep.jobs.journal import Journal, open_journal
+from asyncrep.location import S3Place, TableRef
 from asyncrep.model import (
+    Cause,
     Destination,
     Different,
     Discrepancy,
@@ -47,19 +55,36 @@ from asyncrep.model import (
     TableSettings,
 )
 from asyncrep.options import Comparison, Limits, Sample, Strategy
-from asyncrep.progress import Advanced, Event, Found, Note, Observer, PassEnded, PassStarted, RunStarted
+from asyncrep.progress import (
+    Advanced,
+    Event,
+    Found,
+    Note,
+    Observer,
+    PassEnded,
+    PassStarted,
+    RunStarted,
+    UndoStarted,
+)
 from asyncrep.repair.backfill import backfill
+from asyncrep.repair.explain import Explanation, SideOfRecord, explain
 from asyncrep.repair.record import AttributePair, RecordDiff, diff_record, replicate_record
 from asyncrep.repair.rules import Rules
 from asyncrep.repair.runner import repair
-from asyncrep.report import Report, Sampled
+from asyncrep.repair.stored import repair_stored
+from asyncrep.repair.take_back import UndoState
+from asyncrep.repair.undo import Undone, undo
+from asyncrep.report import Report, Sampled, UndoReport
 from asyncrep.version import __version__
 
 __all__ = [
     "Advanced",
     "AsyncrepError",
     "AttributePair",
+    "BucketNotFoundError",
     "BudgetExhaustedError",
+    "Cause",
+    "Changes",
     "Clock",
     "Comparison",
     "ConditionFailedError",
@@ -69,9 +94,15 @@ __all__ = [
     "Discrepancies",
     "Discrepancy",
     "Event",
+    "Explanation",
     "Extraneous",
     "Found",
     "IncompleteRunError",
+    "IncompleteUndoError",
+    "Job",
+    "JobError",
+    "Journal",
+    "JournalError",
     "KeyAttribute",
     "KeyFormatError",
     "KeySchema",
@@ -84,6 +115,7 @@ __all__ = [
     "Page",
     "PassEnded",
     "PassStarted",
+    "PathChange",
     "PermissionDeniedError",
     "RecordDiff",
     "RejectedError",
@@ -91,10 +123,12 @@ __all__ = [
     "RetryPolicy",
     "Rules",
     "RunStarted",
+    "S3Place",
     "Sample",
     "Sampled",
     "Segment",
     "ServiceError",
+    "SideOfRecord",
     "Source",
     "State",
     "Strategy",
@@ -104,15 +138,25 @@ __all__ = [
     "TableRef",
     "TableSettings",
     "ThrottledError",
+    "UndoReport",
+    "UndoStarted",
+    "UndoState",
+    "Undone",
     "UnreachableError",
     "UsageError",
     "VirtualClock",
     "__version__",
     "backfill",
+    "check",
     "diff",
     "diff_record",
+    "explain",
+    "open_job",
+    "open_journal",
     "open_table",
     "repair",
+    "repair_stored",
     "replicate_record",
     "same_item",
+    "undo",
 ]

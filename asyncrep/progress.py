@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from asyncrep.model import Discrepancy
-    from asyncrep.report import Report
+    from asyncrep.report import Report, UndoReport
 
-PassName = Literal["primary", "replica", "backfill", "delete"]
+PassName = Literal["undo", "primary", "replica", "backfill", "repair", "delete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class UndoStarted:
+    """An undo begins; ``report`` is the live one."""
+
+    report: UndoReport
+
+
+@dataclass(frozen=True, slots=True)
 class PassStarted:
-    """A walk over one table begins, or the deletions that wait for both walks.
+    """A walk over one table begins, or the repair of a stored diff, or the deletions that wait for all else.
 
     Attributes:
         name: the table that is walked, or what is done.
@@ -61,7 +68,7 @@ class Note:
     message: str
 
 
-Event = RunStarted | PassStarted | Advanced | PassEnded | Found | Note
+Event = RunStarted | UndoStarted | PassStarted | Advanced | PassEnded | Found | Note
 
 
 class Observer(Protocol):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asyncrep.cli import diff_tables, plan, records, sandbox
+from asyncrep.cli import diff_tables, explain, iam_policy, jobs, plan, records, repair, sandbox, undo
 from asyncrep.cli.options import paragraphs
 from asyncrep.version import __version__
 
@@ -42,13 +42,23 @@ app.command("sandbox", help=paragraphs(sandbox.SANDBOX_HELP), epilog=sandbox.SAN
 app.command("diff-tables", help=paragraphs(diff_tables.HELP), epilog=diff_tables.EPILOG)(
     diff_tables.diff_tables
 )
+app.command("repair", help=paragraphs(repair.HELP), epilog=repair.EPILOG)(repair.repair)
+app.command("undo", help=paragraphs(undo.HELP), epilog=undo.EPILOG)(undo.undo)
 app.command("plan", help=paragraphs(plan.HELP), epilog=plan.EPILOG)(plan.plan)
 app.command("diff-record", help=paragraphs(records.DIFF_HELP), epilog=records.DIFF_EPILOG)(
     records.diff_record
 )
+app.command("explain", help=paragraphs(explain.HELP), epilog=explain.EPILOG)(explain.explain)
 app.command("replicate-record", help=paragraphs(records.REPLICATE_HELP), epilog=records.REPLICATE_EPILOG)(
     records.replicate_record
 )
+app.add_typer(jobs.app, name="jobs", help=paragraphs(jobs.HELP), epilog=jobs.EPILOG)
+app.command(
+    "iam-policy",
+    help=paragraphs(iam_policy.HELP),
+    epilog=iam_policy.EPILOG,
+    context_settings={"allow_interspersed_args": False},  # what follows COMMAND belongs to it
+)(iam_policy.iam_policy)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from asyncrep.cli.runtime import Interrupted, complain, exit_code, run_async
 from asyncrep.errors import IncompleteRunError
-from asyncrep.progress import Event, Found, RunStarted
+from asyncrep.progress import Event, Found, Note, RunStarted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,6 +120,8 @@ class Check:
             if self._job is not None:
                 self._job.outputs = dict(results)
                 await self._job.begin()
+                if self._job.anew:
+                    bars.notice(Note(f"The job in {self._job.name} was done; it begins anew."))
             await self._work(_Listener(self, list(results.values()), bars))
 
     def _open_results(self, stack: AsyncExitStack, telling: OutputOptions) -> dict[str, Result]:
@@ -147,19 +149,19 @@ class Check:
             "--dry-run": repairing.dry_run,
             "--no-delete": repairing.no_delete,
             "--max-delete": repairing.max_delete,
-            "--journal": repairing.journal,
+            "--journal": _spelled_out(repairing.journal),
             "--segments": self._limits.segments,
             "--segment": manner.segment.index if manner.segment else None,
             "--strategy": manner.strategy,
             "--sample": manner.sample.share if manner.sample else None,
             "--ignore-attribute": sorted(self._comparison.ignore),
             "--settle": self._comparison.settle,
-            **{option: str(path.absolute()) if path else None for option, path in files.items()},
+            **{option: _spelled_out(path) for option, path in files.items()},
         }
 
     def _say_how_to_go_on(self) -> None:
         if self._job is not None:
-            complain(f"The same command goes on from here: the job is kept in {self._job.name}.")
+            complain(f"The same command goes on with the job, which is kept in {self._job.name}.")
 
     async def _work(self, observer: Observer) -> None:
         if self._manner.processes > 1:
@@ -194,14 +196,14 @@ class Check:
 
     def _journal(self) -> str | None:
         """Return where writes are noted, None when none is that changes or deletes something."""
-        repairing, kept = self._repairing, self._job.state.journal if self._job is not None else None
+        repairing = self._repairing
         if not repairing.repair or repairing.dry_run or repairing.backfill or not self._keeping.noted:
             return None
-        if kept is None:
-            from asyncrep.cli.journals import chosen_journal  # noqa: PLC0415
+        from asyncrep.cli.journals import chosen_journal  # noqa: PLC0415
 
+        if self._job is None or repairing.journal is not None:
             return chosen_journal(repairing.journal, self._places[1].ref.table)
-        return kept
+        return self._job.journal
 
     async def _diff(self, primary: Table, replica: Table, observer: Observer) -> None:
         from asyncrep.diff.pipeline import check  # noqa: PLC0415
@@ -284,6 +286,17 @@ class Check:
                 say(console, where_noted(report.journal), "dim")
         if telling.quiet and report.failed and report.complete:
             complain(f"{report.failed} of the discrepancies could not be repaired.")
+
+
+def _spelled_out(place: Path | str | None) -> str | None:
+    """Return a place so that it is the same one wherever the command is started."""
+    from asyncrep.cli.output import STDOUT  # noqa: PLC0415
+    from asyncrep.location import S3Place, parse_storage  # noqa: PLC0415
+
+    if place is None or place == STDOUT:
+        return None if place is None else str(place)
+    where = parse_storage(place) if isinstance(place, str) else place
+    return str(where) if isinstance(where, S3Place) else str(where.absolute())
 
 
 class _Listener:

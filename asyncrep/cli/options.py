@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import inspect
 import os
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
+from asyncrep.cli.limits import PACE, LimitOptions
 from asyncrep.errors import UsageError
 from asyncrep.model import Segment
-from asyncrep.options import Comparison, Limits, Sample, check_strategy
+from asyncrep.options import Comparison, Sample, check_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asyncrep.options import Strategy
+    from asyncrep.options import Limits, Strategy
     from asyncrep.repair.rules import Rules
 
 _TABLES = "Tables"
-_PACE = "Pace"
 _COMPARING = "Comparing"
 _REPAIRING = "Repairing"
 _OUTPUT = "Output"
@@ -110,7 +110,7 @@ class PlaceOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class PaceOptions:
+class PaceOptions(LimitOptions):
     """How hard to push, and on which part of the tables."""
 
     segments: Annotated[
@@ -118,70 +118,31 @@ class PaceOptions:
         typer.Option(
             metavar="N",
             help="Scan in N segments at once. [dim]Default: by the table's size.[/dim]",
-            rich_help_panel=_PACE,
+            rich_help_panel=PACE,
         ),
     ] = None
     segment: Annotated[
         int | None,
-        typer.Option(metavar="K", help="Only segment K (from 0) of --segments N.", rich_help_panel=_PACE),
+        typer.Option(metavar="K", help="Only segment K (from 0) of --segments N.", rich_help_panel=PACE),
     ] = None
     strategy: Annotated[
         str,
         typer.Option(
             metavar="auto|dual-scan|batch-get",
             help="How both tables are walked. [dim]auto: what takes fewer units.[/dim]",
-            rich_help_panel=_PACE,
+            rich_help_panel=PACE,
         ),
     ] = "auto"
     processes: Annotated[
         str,
-        typer.Option(metavar="N|auto", help="Spread the segments over N processes.", rich_help_panel=_PACE),
+        typer.Option(metavar="N|auto", help="Spread the segments over N processes.", rich_help_panel=PACE),
     ] = "1"
-    concurrency: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Requests under way at once, besides the scans.", rich_help_panel=_PACE
-        ),
-    ] = 32
-    read_units: Annotated[
-        float | None,
-        typer.Option(
-            metavar="UNITS", help="Read units per second, at most, of each table.", rich_help_panel=_PACE
-        ),
-    ] = None
-    write_units: Annotated[
-        float | None,
-        typer.Option(metavar="UNITS", help="Write units per second, at most.", rich_help_panel=_PACE),
-    ] = None
-    read_percent: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="Read units, at most, in percent of what each table can do.",
-            rich_help_panel=_PACE,
-        ),
-    ] = None
-    write_percent: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P", help="Write units, at most, in percent of what it can do.", rich_help_panel=_PACE
-        ),
-    ] = None
-
-    max_cost: Annotated[
-        float | None,
-        typer.Option(
-            metavar="USD",
-            help="Stop before the requests cost more. [dim]Prices: asyncrep plan.[/dim]",
-            rich_help_panel=_PACE,
-        ),
-    ] = None
     sample: Annotated[
         float | None,
         typer.Option(
             metavar="SHARE",
             help="Look at a random share of the tables only, as 0.01; says what that proves.",
-            rich_help_panel=_PACE,
+            rich_help_panel=PACE,
         ),
     ] = None
 
@@ -191,15 +152,7 @@ class PaceOptions:
         Raises:
             UsageError: one of them is zero or below, or a share above 100 percent.
         """
-        return Limits(
-            self.segments,
-            self.concurrency,
-            self.read_units,
-            self.write_units,
-            self.read_percent,
-            self.write_percent,
-            self.max_cost,
-        )
+        return replace(LimitOptions.limits(self), segments=self.segments)
 
     def chosen_sample(self) -> Sample | None:
         """Return the sample that is to be taken, None for all.
@@ -324,6 +277,14 @@ class RepairOptions:
             rich_help_panel=_REPAIRING,
         ),
     ] = False
+    journal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|s3://…",
+            help="Note every write here, for asyncrep undo. [dim]Default: a file in the state folder.[/dim]",
+            rich_help_panel=_REPAIRING,
+        ),
+    ] = None
 
     def rules(self) -> Rules:
         """Return what the run may write: nothing without --repair."""

@@ -102,8 +102,8 @@ class Run(Generic[R]):
             resumed: from where the run goes on; then the strategy and the segments are those of before.
 
         Raises:
-            UsageError: there is no such strategy, the budget is too small for anything, or segments and
-                a sample are given.
+            UsageError: there is no such strategy, the budget is too small for anything, segments and a
+                sample are given, or a table is another one than before.
         """
         check_strategy(strategy)
         if segments and sample:
@@ -118,6 +118,7 @@ class Run(Generic[R]):
         notes = check_budget(limits.max_cost, accounts)
         clock = clock or SystemClock()
         if resumed is not None:
+            _check_tables(resumed.mark, primary, replica)
             chosen: str = resumed.mark.strategy
             chosen_segments: Sequence[Segment] = _slices(resumed.mark)
         else:
@@ -193,6 +194,7 @@ class Run(Generic[R]):
         """Say how far the run is, so that another process can go on from there."""
         self.tally()
         mark = self.track.mark()
+        mark.tables = [self.primary.settings.table_id, self.replica.settings.table_id]
         mark.strategy = self.strategy
         mark.segments = [segment.index for segment in self.segments]
         mark.total = self.segments[0].total
@@ -264,6 +266,20 @@ def _segments(settings: TableSettings, limits: Limits, sample: Sample | None) ->
     if sample is None:
         return all_segments(limits.segments or sensible_segments(settings))
     return sampled_segments(sample, limits.segments or tiny_segments(settings))
+
+
+def _check_tables(mark: Mark, *sides: Source) -> None:
+    """Refuse to go on where a table is another one than before, though it has the name.
+
+    Raises:
+        UsageError: with its name.
+    """
+    for side, before in zip(sides, mark.tables, strict=False):
+        now = side.settings.table_id
+        if before is not None and now is not None and before != now:
+            raise UsageError(
+                f"{side.label} was created anew since the job began: remove the job, or choose another name."
+            )
 
 
 def _slices(mark: Mark) -> list[Segment]:

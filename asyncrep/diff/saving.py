@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncrep.diff.spool import Spool
 from asyncrep.diff.track import Resumed
-from asyncrep.errors import AsyncrepError
+from asyncrep.errors import AsyncrepError, JobError
 from asyncrep.flow.tasks import beside
 from asyncrep.progress import Note
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from asyncrep.diff.run import Run
     from asyncrep.jobs.job import Job
 
+_FIRST_SECONDS = 1.0
+"""Until the first save; each of the next ones waits twice as long as the one before it."""
+
 _SECONDS = 10.0
-"""Between two saves, at least."""
+"""Between two saves, once the run has gone on for a while."""
 
 _SHARE = 50
 """So many times as long as a save takes passes until the next, so that saving takes two percent of a run."""
@@ -56,23 +59,29 @@ async def saved(run: Run[Any], job: Job | None) -> AsyncIterator[None]:
     try:
         async with beside(_now_and_then(run, job)):
             yield
-    except BaseException:
-        try:
-            await _save(run, job)
-        except AsyncrepError as error:
-            run.observer.notice(Note(f"How far the run came could not be saved: {error}"))
+    except BaseException as error:
+        await _save_after(error, run, job)
         raise
-    await _save(run, job, done=True)
+    await _save(run, job, done=True, last=True)
 
 
-async def _save(run: Run[Any], job: Job, *, done: bool = False) -> None:
-    await job.save(run.mark(), run.track.spools, done=done)
+async def _save_after(ended_by: BaseException, run: Run[Any], job: Job) -> None:
+    """Save how far a run came that an error has ended; what this one meets with must not take its place."""
+    try:
+        await _save(run, job, last=True)
+    except AsyncrepError as error:
+        if not isinstance(ended_by, JobError):  # that says it already
+            run.observer.notice(Note(f"How far the run came could not be saved: {error}"))
+
+
+async def _save(run: Run[Any], job: Job, *, done: bool = False, last: bool = False) -> None:
+    await job.save(run.mark(), run.track.spools, done=done, last=last)
 
 
 async def _now_and_then(run: Run[Any], job: Job) -> None:
-    clock, pause = run.clock, _SECONDS
+    clock, pause = run.clock, _FIRST_SECONDS
     while True:
         await clock.sleep(pause)
         begun = clock.monotonic()
         await _save(run, job)
-        pause = max(_SECONDS, _SHARE * (clock.monotonic() - begun))
+        pause = max(min(2 * pause, _SECONDS), _SHARE * (clock.monotonic() - begun))

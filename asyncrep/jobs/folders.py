@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asyncrep.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -13,11 +15,21 @@ STATE_VARIABLE = "ASYNCREP_STATE"
 
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder for journals and the state of jobs: ASYNCREP_STATE, or where the system has it."""
+    """Return the folder for journals and the state of jobs: ASYNCREP_STATE, or where the system has it.
+
+    Raises:
+        UsageError: nobody has said where the user's files are.
+    """
     import platformdirs  # noqa: PLC0415 - most commands need no state
 
-    chosen = environment.get(STATE_VARIABLE)
-    return Path(chosen) if chosen else platformdirs.user_state_path("asyncrep", appauthor=False)
+    if chosen := environment.get(STATE_VARIABLE):
+        return Path(chosen)
+    try:
+        return platformdirs.user_state_path("asyncrep", appauthor=False)
+    except RuntimeError as error:  # as in a container, whose user has no home
+        raise UsageError(
+            f"There is no home folder for journals and jobs: set {STATE_VARIABLE} to a folder."
+        ) from error
 
 
 def make_private_folder(folder: Path) -> None:

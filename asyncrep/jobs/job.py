@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import msgspec
 
@@ -12,9 +13,11 @@ from asyncrep.errors import UsageError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.jobs.entries import timestamp
 from asyncrep.jobs.mark import Mark
-from asyncrep.jobs.store import STATE_NAME, open_job_store
+from asyncrep.jobs.store import PART, STATE_NAME, open_job_store
 from asyncrep.jobs.unsaid import unsaid_writes
 from asyncrep.location import S3Place, parse_storage
+from asyncrep.options import Strategy
+from asyncrep.report import Report
 from asyncrep.version import __version__
 
 if TYPE_CHECKING:
@@ -66,9 +69,10 @@ class State(msgspec.Struct, kw_only=True):
         saved: when this was written.
         runs: how many processes have worked on it.
         done: it has come to its end.
+        working: a process works on it, or has ended without a word.
         mark: how far it is; None before the first save.
         outputs: by option, how many bytes of the file count.
-        parts: by pile, how many parts of it were written.
+        parts: by pile, the documents that hold it, in order.
         journal: where its writes are noted.
     """
 
@@ -80,12 +84,14 @@ class State(msgspec.Struct, kw_only=True):
     saved: str
     runs: int = 0
     done: bool = False
+    working: bool = False
     mark: Mark | None = None
     outputs: dict[str, int] = {}
-    parts: dict[str, int] = {}
+    parts: dict[str, list[str]] = {}
     journal: str | None = None
 
 
+_NO_DIGITS = re.compile("[^0-9]")
 _decode = msgspec.json.Decoder(State).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -98,10 +104,12 @@ class Job:
         outputs: results whose lengths are saved with the mark, by option.
         written: what its journal tells and its report does not; filled by ``read_journal``.
         writes: by journal writer, its last intent.
+        anew: a job that had come to its end begins from the beginning.
     """
 
-    def __init__(self, store: JobStore, state: State, clock: Clock) -> None:
+    def __init__(self, store: JobStore, state: State, clock: Clock, *, anew: bool = False) -> None:
         self.state = state
+        self.anew = anew
         self.outputs: dict[str, Output] = {}
         self.written: dict[bytes, Written] = {}
         self.writes: dict[str, int] = {}
@@ -115,6 +123,12 @@ class Job:
         return self._store.name
 
     @property
+    def journal(self) -> str:
+        """Where its writes are noted, unless another place is asked for: one journal from begin to end."""
+        begun = "".join(filter(str.isalnum, self.state.begun.partition(".")[0]))
+        return self.state.journal or f"{self.name}/journal-{begun}.jsonl"
+
+    @property
     def mark(self) -> Mark | None:
         """How far runs before this one have come; None: this is the first."""
         return self.state.mark
@@ -126,7 +140,12 @@ class Job:
             JobError: the state cannot be written.
         """
         self.state.runs += 1
+        self.state.working = True
         await self._write()
+
+    def own_journal(self) -> str:
+        """Return the place of the job's journal: the one that it has, or a new one beside its state."""
+        return self.state.journal or self._store.new_journal(_stamp(self.state))
 
     async def read_journal(self, place: str) -> None:
         """Find out what runs before this one wrote and did not tell.
@@ -134,9 +153,12 @@ class Job:
         Raises:
             UsageError: the journal is gone, or cannot be read.
         """
-        self.state.journal = place
+        where = parse_storage(place)
+        if not isinstance(where, S3Place):
+            where = where.absolute()  # the next run may be started elsewhere
+        self.state.journal = str(where)
         if self.mark is not None:
-            self.written, self.writes = await unsaid_writes(parse_storage(place), self.mark)
+            self.written, self.writes = await unsaid_writes(where, self.mark)
 
     async def piled(self, name: str) -> AsyncIterator[bytes]:
         """Yield the lines that runs before this one had put aside, some at a time.
@@ -145,17 +167,25 @@ class Job:
             UsageError: a part of them is gone.
         """
         self._piled[name] = 0
-        for number in range(1, self.state.parts[name] + 1):
-            part = await self._store.read(_part(name, number))
-            if part is None:
-                raise UsageError(f"The job in {self.name} is damaged: {_part(name, number)} is gone.")
-            self._piled[name] += len(part)
-            yield part
+        for part in self.state.parts[name]:
+            lines = await self._store.read(part)
+            if lines is None:
+                raise UsageError(f"The job in {self.name} is damaged: {part} is gone.")
+            self._piled[name] += len(lines)
+            yield lines
 
-    async def save(self, mark: Mark, piles: Mapping[str, Pile], *, done: bool = False) -> None:
+    async def save(
+        self, mark: Mark, piles: Mapping[str, Pile], *, done: bool = False, last: bool = False
+    ) -> None:
         """Save how far the run is.
 
         What is saved is the moment of the call: nothing is awaited before all of it is known.
+
+        Args:
+            mark: how far that is.
+            piles: what it has put aside, by name.
+            done: the job has come to its end.
+            last: the run has ended; its process works on the job no longer.
 
         Raises:
             JobError: it could not be saved.
@@ -166,11 +196,14 @@ class Job:
         for output in self.outputs.values():
             output.sync()
         for name, tail in tails:
-            number = self.state.parts.get(name, 0) + 1
-            await self._store.write(_part(name, number), tail)
-            self.state.parts[name] = number
+            parts = self.state.parts.setdefault(name, [])
+            # The writer's token is in the name: whoever takes the job over does not find its parts replaced.
+            part = f"{name}-{len(parts) + 1:06}-{self.state.holder}.jsonl"
+            await self._store.write(part, tail)
+            parts.append(part)
             self._piled[name] = self._piled.get(name, 0) + len(tail)
-        self.state.mark, self.state.outputs, self.state.done = mark, lengths, done
+        self.state.mark, self.state.outputs = mark, lengths
+        self.state.done, self.state.working = done, not last
         await self._write()
 
     def _tails(self, piles: Mapping[str, Pile]) -> Iterator[tuple[str, bytes]]:
@@ -204,16 +237,19 @@ async def open_job(
     """
     clock = clock or SystemClock()
     where = parse_storage(place) if isinstance(place, str) else place
+    if not isinstance(where, S3Place):
+        where = where.absolute()
     holder = secrets.token_hex(8)
     async with open_job_store(where, holder) as store:
         saved = parse_state(await store.read(STATE_NAME), store.name)
         now = timestamp(clock.now())
-        if saved is None or saved.done:
+        anew = saved is not None and saved.done
+        if saved is None or saved.done or saved.mark is None:  # without a mark nothing was done
             saved = State(holder=holder, options=dict(options), begun=now, saved=now)
         else:
             _check_same(saved.options, dict(options), store.name)
             saved.holder = holder
-        yield Job(store, saved, clock)
+        yield Job(store, saved, clock, anew=anew)
 
 
 def parse_state(document: bytes | None, name: str) -> State | None:
@@ -232,19 +268,45 @@ def parse_state(document: bytes | None, name: str) -> State | None:
         raise UsageError(
             f"The job in {name} has format {state.job}; this asyncrep knows only format {FORMAT}."
         )
+    if not _is_sound(state):
+        raise UsageError(f"The job in {name} is damaged: its state contradicts itself.")
     return state
+
+
+def _is_sound(state: State) -> bool:
+    """Tell whether the parts of a state can belong together; nothing outside the job's place may be named."""
+    parts = [part for parts in state.parts.values() for part in parts]
+    if not all(map(PART.fullmatch, parts)):
+        return False
+    mark = state.mark
+    if mark is None:
+        return not state.done
+    known = Report("", "").counts()
+    return (
+        mark.strategy in get_args(Strategy)
+        and bool(mark.segments)
+        and all(0 <= index < mark.total for index in mark.segments)
+        and set(mark.reached) <= {"primary", "replica"}
+        and all(_fits(known[name], value) for name, value in mark.counts.items() if name in known)
+    )
+
+
+def _fits(known: Any, value: Any) -> bool:
+    """Tell whether a count is of the kind that a report has."""
+    return known is None or isinstance(value, int | float if isinstance(known, int | float) else type(known))
 
 
 def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
     for option in dict.fromkeys((*before, *now)):
         if before.get(option) != now.get(option):
             raise UsageError(
-                f"The job in {name} was begun with {option} {_spelled(before.get(option))}, not "
-                f"{_spelled(now.get(option))}: repeat the command as it was, or choose another name."
+                f"The job in {name} was begun with {option} {spelled(before.get(option))}, not "
+                f"{spelled(now.get(option))}: repeat the command as it was, or choose another name."
             )
 
 
-def _spelled(value: Any) -> str:
+def spelled(value: Any) -> str:
+    """Return the value of an option as a sentence names it."""
     if value is None or value is False or value == []:
         return "left out"
     if value is True:
@@ -252,5 +314,8 @@ def _spelled(value: Any) -> str:
     return _encode(value).decode()
 
 
-def _part(name: str, number: int) -> str:
-    return f"{name}-{number:06}.jsonl"
+def _stamp(state: State) -> str:
+    """Return what tells the journal of this job from that of another one of its name."""
+    return (
+        f"{_NO_DIGITS.sub('', state.begun[:10])}T{_NO_DIGITS.sub('', state.begun[11:19])}Z-{state.holder[:6]}"
+    )

@@ -212,8 +212,14 @@ async def open_journal(
     where = parse_storage(place) if isinstance(place, str) else place
     header = Header(_described(replica, profile, role_arn), primary, undoes, timestamp(clock.now()))
     by = secrets.token_hex(6)
-    async with open_store(where, header_line(header), by) as store:
-        _check(store.name, await store.look(), header)
+
+    def check(first: bytes) -> None:
+        _check(str(where), first, header)
+
+    async with open_store(where, header_line(header), by, check) as store:
+        first = await store.look()
+        if first is not None:
+            check(first)
         log = Log(store, lambda error: _failure(store.name, error))
         try:
             yield Journal(store, log, by, clock)
@@ -248,10 +254,8 @@ def _described(replica: Table, profile: str | None, role_arn: str | None) -> Rep
     return ReplicaPlace(str(ref), ref.endpoint_url, profile, role_arn, settings.arn, settings.table_id)
 
 
-def _check(name: str, first: bytes | None, header: Header) -> None:
+def _check(name: str, first: bytes, header: Header) -> None:
     """Refuse to go on with what is not a journal of the same table and purpose."""
-    if first is None:
-        return
     try:
         there = parse_header(first)
     except DamagedLineError as error:

@@ -49,6 +49,7 @@ class Mark(msgspec.Struct, kw_only=True):
     is to scan on from each place reached, and to look at the undecided again.
 
     Attributes:
+        tables: the ids of both, where the service tells them.
         strategy: how both sides are walked.
         segments: those that the run looks at, of ``total``.
         reached: by side and segment; what is not in it was not begun.
@@ -63,6 +64,7 @@ class Mark(msgspec.Struct, kw_only=True):
         unsaid: keys of records that may have been written and are not told yet.
     """
 
+    tables: list[str | None] = []
     strategy: str = ""
     segments: list[int] = []
     total: int = 0

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -14,12 +15,14 @@ from asyncrep.errors import ConditionFailedError, UsageError
 from asyncrep.jobs.folders import make_private_folder, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from asyncrep.aws.objects import Objects
     from asyncrep.location import S3Place
 
 T = TypeVar("T")
+
+Check = Callable[[bytes], None]
 
 HEADER_NAME = "journal.jsonl"
 """The object that holds the header of a journal in S3."""
@@ -61,9 +64,10 @@ class FileStore:
     The file appears with its header in it: whoever sees it sees a journal.
     """
 
-    def __init__(self, path: Path, header: bytes) -> None:
+    def __init__(self, path: Path, header: bytes, check: Check) -> None:
         self._path = path
         self._header = header
+        self._check = check
         self._descriptor: int | None = None
         self._appended = 0
         self._torn = False
@@ -100,7 +104,7 @@ class FileStore:
         folder = next(parent for parent in self._path.absolute().parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise UsageError(
-                f"The journal cannot be written to {self._path}: no file can be made in {folder}."
+                f"The journal cannot be written to {self._path}: no file can be made in {folder}. Name another place (--journal)."
             )
 
     async def append(self, number: int, part: bytes) -> None:
@@ -128,9 +132,9 @@ class FileStore:
         size = os.lseek(descriptor, 0, os.SEEK_END)
         if not size:
             os.write(descriptor, self._header)
-        else:
-            os.lseek(descriptor, size - 1, os.SEEK_SET)
-            self._torn = os.read(descriptor, 1) != b"\n"
+            return descriptor
+        self._check(_read_at(descriptor, 0, HEADER_BYTES).partition(b"\n")[0] + b"\n")
+        self._torn = _read_at(descriptor, size - 1, 1) != b"\n"
         return descriptor
 
     def _create(self) -> None:
@@ -154,6 +158,11 @@ class FileStore:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _read_at(descriptor: int, place: int, most: int) -> bytes:
+    os.lseek(descriptor, place, os.SEEK_SET)
+    return os.read(descriptor, most)
 
 
 def _write_new(path: Path, content: bytes) -> None:
@@ -184,9 +193,10 @@ class ObjectStore:
     The header is the object ``journal.jsonl``, parts are ``WRITER-00000001.jsonl`` and so on.
     """
 
-    def __init__(self, objects: Objects, header: bytes, by: str) -> None:
+    def __init__(self, objects: Objects, header: bytes, by: str, check: Check) -> None:
         self._objects = objects
         self._header = header
+        self._check = check
         self._by = by
         self._begun = False
 
@@ -202,38 +212,52 @@ class ObjectStore:
 
     async def look(self) -> bytes | None:
         """Return the header; refuse a name under which other things are."""
-        found = await self._objects.get(HEADER_NAME)
-        if found is not None:
-            self._begun = True
-            return found[0].partition(b"\n")[0] + b"\n"
+        header = await self._read_header()
+        if header is not None:
+            return header
         async for name in self._objects.names():
+            if (header := await self._read_header()) is not None:
+                return header  # another writer has begun it just now
             raise UsageError(f"{self.name} is not a journal: {name!r} is there and no {HEADER_NAME}.")
         return None
+
+    async def _read_header(self) -> bytes | None:
+        found = await self._objects.get(HEADER_NAME)
+        if found is None:
+            return None
+        self._begun = True
+        return found[0].partition(b"\n")[0] + b"\n"
 
     async def append(self, number: int, part: bytes) -> None:
         """Put a part; one that is there already is this very one, as its name is nobody else's."""
         if not self._begun:
-            with suppress(ConditionFailedError):  # another writer of this journal was first
-                await self._objects.put(HEADER_NAME, self._header, if_absent=True)
-            self._begun = True
+            await self._begin()
         with suppress(ConditionFailedError):
             await self._objects.put(f"{self._by}-{number:08}.jsonl", part, if_absent=True)
+
+    async def _begin(self) -> None:
+        try:
+            await self._objects.put(HEADER_NAME, self._header, if_absent=True)
+        except ConditionFailedError:  # another writer was first, hopefully of the same journal
+            self._check(await self._read_header() or b"")
+        self._begun = True
 
     async def close(self) -> None:
         """Do nothing: the client is its opener's."""
 
 
 @asynccontextmanager
-async def open_store(place: Path | S3Place, header: bytes, by: str) -> AsyncIterator[Store]:
+async def open_store(place: Path | S3Place, header: bytes, by: str, check: Check) -> AsyncIterator[Store]:
     """Open the place of a journal for one writer; nothing is written before its first part.
 
     Args:
         place: a file, or a name in S3, which is reached with the environment's credentials.
         header: the line with which the journal begins, if this writer begins it.
         by: the writer.
+        check: refuses a journal that another has begun in the meantime, by its first line, with a UsageError.
     """
     if isinstance(place, Path):
-        store = FileStore(place, header)
+        store = FileStore(place, header, check)
         try:
             yield store
         finally:
@@ -242,4 +266,4 @@ async def open_store(place: Path | S3Place, header: bytes, by: str) -> AsyncIter
     from asyncrep.aws.objects import open_objects  # noqa: PLC0415 - a journal in a file needs no S3
 
     async with open_objects(place) as objects:
-        yield ObjectStore(objects, header, by)
+        yield ObjectStore(objects, header, by, check)

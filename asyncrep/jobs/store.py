@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import os
-import shutil
+import re
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from asyncrep.errors import ConditionFailedError, JobError, UsageError
-from asyncrep.jobs.folders import make_private_folder, sync_folder
+from asyncrep.jobs.folders import state_folder, sync_folder
+from asyncrep.jobs.lock import LOCK_NAME, FolderLock, is_held
 from asyncrep.location import S3Place
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from asyncrep.aws.objects import Objects
 
 STATE_NAME = "state.json"
 """The document that says how far the job is. It is replaced as a whole; parts are written before it."""
 
-_LOCK_NAME = "lock"
+PART = re.compile(r"(?:aside|told)-[0-9]{6,}-[0-9a-f]+\.jsonl")
+"""What the documents beside the state are called: what they hold, a number, and who has written them."""
+
+_JOURNAL = re.compile(r"journal-[0-9]{8}T[0-9]{6}Z-[0-9a-f]+(?:\.jsonl|/.*)", re.DOTALL)
+_DRAFT = re.compile(r"\.(?:state\.json|(?:aside|told)-[0-9a-f-]+\.jsonl)\.[A-Za-z0-9_]+")
 
 
 class JobStore(Protocol):
@@ -42,8 +48,45 @@ class JobStore(Protocol):
             JobError: it could not be written, or another process works on the job.
         """
 
-    async def remove(self) -> None:
-        """Remove all documents."""
+    async def contents(self) -> Contents:
+        """Return what is there."""
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Remove some of what is there.
+
+        Raises:
+            AsyncrepError: that was not possible.
+        """
+
+    def new_journal(self, stamp: str) -> str:
+        """Return the place of a journal of its own, beside the documents; ``stamp`` tells it from others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in the place of a job, by name.
+
+    Attributes:
+        documents: the job's own, the state first.
+        journals: of what the job, and those before it under its name, wrote: by name the parts of each.
+        others: what does not belong to a job.
+    """
+
+    documents: list[str]
+    journals: dict[str, list[str]]
+    others: list[str]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> Contents:
+        """Sort names."""
+        own = [name for name in names if name == STATE_NAME or PART.fullmatch(name) or _DRAFT.fullmatch(name)]
+        journals: dict[str, list[str]] = {}
+        for name in names:
+            if _JOURNAL.fullmatch(name):
+                journals.setdefault(name.partition("/")[0], []).append(name)
+        known = {*own, LOCK_NAME, *(name for parts in journals.values() for name in parts)}
+        own.sort(key=lambda name: (name != STATE_NAME, name))
+        return cls(own, journals, [name for name in names if name not in known])
 
 
 class FolderStore:
@@ -51,7 +94,7 @@ class FolderStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock: int | None = None
+        self._lock = FolderLock(folder)
 
     @property
     def name(self) -> str:
@@ -65,21 +108,15 @@ class FolderStore:
             UsageError: the folder cannot be used, or another process works on the job.
         """
         try:
-            make_private_folder(self._folder.absolute())
-            self._lock = os.open(self._folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+            taken = self._lock.take()
         except OSError as error:
             raise UsageError(f"The job cannot be kept in {self._folder}: {error.strerror}.") from error
-        try:
-            _lock(self._lock)
-        except OSError as error:
-            self.unlock()
-            raise UsageError(f"Another process is working on the job in {self._folder}.") from error
+        if not taken:
+            raise UsageError(f"Another process is working on the job in {self._folder}.")
 
     def unlock(self) -> None:
-        """Let others in."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Let others in. A folder in which no job was begun is taken away, if it is empty."""
+        self._lock.release(remove=not (self._folder / STATE_NAME).exists())
 
     async def read(self, name: str) -> bytes | None:
         """Return a document; None when there is none."""
@@ -112,9 +149,24 @@ class FolderStore:
             raise
         sync_folder(self._folder)
 
-    async def remove(self) -> None:
-        """Remove the folder and all that is in it."""
-        shutil.rmtree(self._folder)
+    async def contents(self) -> Contents:
+        """Return what is there."""
+        try:
+            return Contents.of(sorted(each.name for each in self._folder.iterdir()))
+        except OSError as error:
+            raise UsageError(f"The job in {self._folder} cannot be read: {error.strerror}.") from error
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Remove files."""
+        try:
+            for name in names:
+                (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise JobError(f"The job in {self._folder} cannot be removed: {error.strerror}.") from error
+
+    def new_journal(self, stamp: str) -> str:
+        """Return the place of a journal in the folder."""
+        return str(self._folder.absolute() / f"journal-{stamp}.jsonl")
 
 
 class S3Store:
@@ -150,18 +202,28 @@ class S3Store:
         try:
             await self._replace(data)
         except ConditionFailedError as error:
-            there = await self.read(name)
-            if there is None or self._holder not in there:
+            found = await self._objects.get(STATE_NAME)
+            if found is None or self._holder not in found[0]:
+                # The tag stays: whatever this process still saves must not replace the other's state.
                 raise JobError(f"Another process is working on the job in {self.name}.") from error
-            await self._replace(data)  # what is there is our own: a write whose answer nobody waited for
+            self._tag = found[1]  # what is there is our own: a write whose answer nobody waited for
+            await self._replace(data)
 
     async def _replace(self, data: bytes) -> None:
         absent = self._tag is None
         self._tag = await self._objects.put(STATE_NAME, data, if_absent=absent, if_match=self._tag)
 
-    async def remove(self) -> None:
-        """Remove all objects under the name."""
-        await self._objects.remove([name async for name in self._objects.names()])
+    async def contents(self) -> Contents:
+        """Return what is there."""
+        return Contents.of([name async for name in self._objects.names()])
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Remove objects."""
+        await self._objects.remove(names)
+
+    def new_journal(self, stamp: str) -> str:
+        """Return the place of a journal under the name."""
+        return str(S3Place(self._objects.place.bucket, self._objects.place.under(f"journal-{stamp}")))
 
 
 @asynccontextmanager
@@ -174,8 +236,9 @@ async def open_job_store(place: Path | S3Place, holder: str) -> AsyncIterator[Jo
     if isinstance(place, S3Place):
         from asyncrep.aws.objects import open_objects  # noqa: PLC0415 - most jobs are kept in a folder
 
-        async with open_objects(place) as objects:
-            yield S3Store(objects, holder)
+        with _alone_here(place):
+            async with open_objects(place) as objects:
+                yield S3Store(objects, holder)
         return
     store = FolderStore(place)
     store.lock()
@@ -185,13 +248,28 @@ async def open_job_store(place: Path | S3Place, holder: str) -> AsyncIterator[Jo
         store.unlock()
 
 
-def _lock(descriptor: int) -> None:
-    """Lock an open file, or raise OSError because another process has."""
-    with contextlib.suppress(ImportError):
-        import fcntl  # noqa: PLC0415 - not on Windows, which has its own
+def is_worked_on(place: Path | S3Place) -> bool:
+    """Tell whether another process has a job open: any for a folder, one of this computer for S3."""
+    return is_held(_lock_folder(place) if isinstance(place, S3Place) else place)
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
-    import msvcrt  # noqa: PLC0415
 
-    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+@contextmanager
+def _alone_here(place: S3Place) -> Iterator[None]:
+    """Keep other processes of this computer out. Those elsewhere are noticed when the state is written."""
+    lock = FolderLock(_lock_folder(place))
+    try:
+        taken = lock.take()
+    except OSError:
+        taken = True  # nothing can be kept here, as in many containers
+    if not taken:
+        raise UsageError(f"Another process is working on the job in {place}.")
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
+
+
+def _lock_folder(place: S3Place) -> Path:
+    return (
+        state_folder() / "locks" / hashlib.sha256(str(place).encode(errors="surrogatepass")).hexdigest()[:32]
+    )

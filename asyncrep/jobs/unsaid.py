@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asyncrep.errors import UsageError
@@ -10,8 +11,6 @@ from asyncrep.jobs.history import read_journal
 from asyncrep.jobs.mark import Written
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from asyncrep.jobs.mark import Mark
     from asyncrep.location import S3Place
 
@@ -23,7 +22,7 @@ async def unsaid_writes(place: Path | S3Place, mark: Mark) -> tuple[dict[bytes, 
     mark says so of its record. The first write to a record counts: it knows what was there before.
 
     Raises:
-        UsageError: there is no journal, or it cannot be read.
+        UsageError: it cannot be read, or there is none although something was noted.
     """
     unsaid = set(mark.unsaid)
     written: dict[bytes, Written] = {}
@@ -38,5 +37,11 @@ async def unsaid_writes(place: Path | S3Place, mark: Mark) -> tuple[dict[bytes, 
                     found = Written(record.key, record.kind, record.segment, record.replica, record.cause)
                     written.setdefault(record.key, found)
     except UsageError:
-        return {}, {}  # there is none: it is made with the first write
+        if any(mark.writes.values()) or _exists(place):
+            raise
+        return {}, {}  # it is made with the first write
     return written, last
+
+
+def _exists(place: Path | S3Place) -> bool:
+    return isinstance(place, Path) and place.exists()

@@ -10,6 +10,7 @@ from asyncrep.diff.pipeline import whole_run
 from asyncrep.diff.run import Run, check_comparable, sensible_segments
 from asyncrep.diff.spool import Spool
 from asyncrep.errors import UsageError
+from asyncrep.jobs.journal import open_journal_if
 from asyncrep.parallel.messages import Job
 from asyncrep.parallel.pool import Pool, number_of_shares, split_limits
 from asyncrep.progress import Note
@@ -40,6 +41,7 @@ async def run_in_processes(
     segments: Sequence[Segment] | None = None,
     sample: Sample | None = None,
     observer: Observer | None = None,
+    journal: str | None = None,
 ) -> Report:
     """Run ``diff``, ``repair`` or ``backfill`` with the segments spread over worker processes.
 
@@ -59,6 +61,7 @@ async def run_in_processes(
         segments: only these.
         sample: only a random share of the tables.
         observer: is told how the run goes.
+        journal: the place where every process notes what it writes, see ``open_journal``.
 
     Raises:
         UsageError: the two cannot be compared or written, or there is nothing to spread.
@@ -66,7 +69,11 @@ async def run_in_processes(
     """
     rules = rules or Rules()
     check_processes(processes, segments)
-    async with primary.open() as ours, replica.open() as theirs:
+    async with (
+        primary.open() as ours,
+        replica.open() as theirs,
+        open_journal_if(journal, ours, theirs, replica) as noted,
+    ):
         check_comparable(ours, theirs)
         notes = [] if task == "diff" else await check_writable(ours, theirs, force=rules.force)
         if sample is None and limits.segments is None:
@@ -86,6 +93,7 @@ async def run_in_processes(
             check_budget(limits.max_cost / number_of_shares(run, processes), run.accounts)
         if task == "backfill":
             run.report.strategy = "backfill"
+        run.journal = noted
         run.start(notes)
         async with whole_run(run):
             with Spool() as spool:
@@ -99,8 +107,13 @@ async def run_in_processes(
                     strategy,
                     rules,
                     in_bulk,
+                    journal,
                 )
-                await Pool(run, job, processes, spool).work()
+                try:
+                    await Pool(run, job, processes, spool).work()
+                finally:
+                    if noted is not None:
+                        await noted.look()  # the workers may have begun it
                 if spool.length and rules.delete_extraneous:
                     await Deletions(run, rules, spool).carry_out()
         return run.report

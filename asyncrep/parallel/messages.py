@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import msgspec
 
 from asyncrep.aws.place import Place
-from asyncrep.model import Different, Extraneous, Missing, State
+from asyncrep.model import Cause, Different, Extraneous, Missing, State
 from asyncrep.options import Comparison, Limits
 from asyncrep.repair.rules import Rules
 
@@ -27,7 +27,8 @@ M = TypeVar("M")
 class Job(msgspec.Struct, tag=True):
     """What every worker of a run is to know; comes first and once.
 
-    ``in_bulk`` is for a backfill: the replica was found empty before it began.
+    ``in_bulk`` is for a backfill: the replica was found empty before it began. ``journal`` is where each
+    worker notes what it writes.
     """
 
     task: Task
@@ -38,6 +39,7 @@ class Job(msgspec.Struct, tag=True):
     strategy: str
     rules: Rules
     in_bulk: bool = False
+    journal: str | None = None
 
 
 class Share(msgspec.Struct, tag=True):
@@ -92,12 +94,20 @@ class Told(msgspec.Struct, tag=True):
     segment: int
     state: State
     reason: str | None
+    cause: Cause | None = None
 
     @classmethod
     def of(cls, found: Discrepancy) -> Told:
         """Put a discrepancy into a message."""
         return cls(
-            found.kind, found.key, found.primary, found.replica, found.segment, found.state, found.reason
+            found.kind,
+            found.key,
+            found.primary,
+            found.replica,
+            found.segment,
+            found.state,
+            found.reason,
+            found.cause,
         )
 
     def discrepancy(self) -> Discrepancy:
@@ -110,6 +120,7 @@ class Told(msgspec.Struct, tag=True):
             segment=self.segment,
             state=self.state,
             reason=self.reason,
+            cause=self.cause,
         )
         return found
 

@@ -21,6 +21,7 @@ from asyncrep.diff.spool import Spool
 from asyncrep.errors import AsyncrepError, IncompleteRunError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.flow.loop import fast_runner
+from asyncrep.jobs.journal import open_journal_if
 from asyncrep.model import Extraneous, Segment
 from asyncrep.parallel.messages import (
     Aside,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from asyncrep.aws.table import Table
     from asyncrep.flow.clock import Clock
+    from asyncrep.jobs.journal import Journal
     from asyncrep.model import Destination
     from asyncrep.parallel.messages import News, Order
     from asyncrep.report import Report
@@ -135,14 +137,20 @@ async def _serve(orders: asyncio.Queue[Order], channel: Channel) -> None:
     """Do what the orders say, until cancelled."""
     job = await orders.get()
     assert isinstance(job, Job)
-    async with job.primary.open() as primary, job.replica.open() as replica:
+    async with (
+        job.primary.open() as primary,
+        job.replica.open() as replica,
+        open_journal_if(job.journal, primary, replica, job.replica) as journal,
+    ):
         while True:
             share = await orders.get()
             assert isinstance(share, Share)
-            await _do(job, share, (primary, replica), channel)
+            await _do(job, share, (primary, replica), channel, journal)
 
 
-async def _do(job: Job, share: Share, tables: tuple[Table, Table], channel: Channel) -> None:
+async def _do(
+    job: Job, share: Share, tables: tuple[Table, Table], channel: Channel, journal: Journal | None
+) -> None:
     """Do one share, and say that it is done."""
     clock = SystemClock()
     teller = Teller(channel, frozenset(share.told), clock, found_copies=job.in_bulk and share.again)
@@ -155,6 +163,7 @@ async def _do(job: Job, share: Share, tables: tuple[Table, Table], channel: Chan
         observer=teller,
         clock=clock,
     )
+    run.journal = journal
     teller.run = run
     if job.task == "backfill":
         run.report.strategy = "backfill"

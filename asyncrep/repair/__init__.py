@@ -8,5 +8,11 @@ Steps:
     deletions.py deletes, when both walks are complete and within the rules
     runner.py    ``repair``: the findings, then the deletions
     backfill.py  ``backfill``: fill a new replica
+    stored.py    ``repair_stored``: what a stored diff lists, where both sides are still as it says
+    stored_diff.py  reads a stored diff, checked line by line
+    review.py    what of a record changed since somebody reviewed it (pure)
     record.py    ``diff_record`` and ``replicate_record``: one record
+    explain.py   ``explain``: the story of one record
+    past.py      what a journal tells of one record
+    story.py     that story in sentences (pure)
 """

@@ -14,7 +14,9 @@ from asyncrep.repair.mend import mend
 from asyncrep.repair.rules import check_writable
 
 if TYPE_CHECKING:
+    from asyncrep.diff.confirm import Verdict
     from asyncrep.flow.clock import Clock
+    from asyncrep.jobs.journal import Journal
     from asyncrep.model import Destination, Discrepancy, Source, WireValue
     from asyncrep.options import Comparison
     from asyncrep.progress import Event
@@ -79,7 +81,7 @@ async def diff_record(
     check_comparable(primary, replica)
     run = Run.of(primary, replica, comparison=comparison, clock=clock)
     [verdict] = await confirm(run, [Candidate(key, 0, 0, "primary")])
-    return RecordDiff(key, verdict.discrepancy, _pairs(run, verdict.primary, verdict.replica))
+    return record_diff(run, verdict)
 
 
 async def replicate_record(
@@ -90,10 +92,11 @@ async def replicate_record(
     comparison: Comparison | None = None,
     force: bool = False,
     clock: Clock | None = None,
+    journal: Journal | None = None,
 ) -> Discrepancy | None:
     """Bring one record of the replica in line with the primary: put, patch or delete it.
 
-    The write is guarded and verified as in ``repair``.
+    The write is guarded, verified and noted in ``journal`` as in ``repair``.
 
     Returns:
         The discrepancy in its final state, None when the sides agreed already.
@@ -106,6 +109,7 @@ async def replicate_record(
     await check_writable(primary, replica, force=force)
     ended = _Last()
     run = Run.of(primary, replica, comparison=comparison, observer=ended, clock=clock)
+    run.journal = journal
     [verdict] = await confirm(run, [Candidate(key, 0, 0, "primary")])
     found = verdict.discrepancy
     if found is None or found.state is not State.FOUND:
@@ -123,6 +127,13 @@ class _Last:
         """Keep a discrepancy."""
         if isinstance(event, Found):
             self.discrepancy = event.discrepancy
+
+
+def record_diff(run: Run[Any], verdict: Verdict) -> RecordDiff:
+    """Return what confirmation saw of a record, attribute by attribute."""
+    return RecordDiff(
+        verdict.candidate.key, verdict.discrepancy, _pairs(run, verdict.primary, verdict.replica)
+    )
 
 
 def _pairs(run: Run[Any], primary: bytes | None, replica: bytes | None) -> list[AttributePair]:

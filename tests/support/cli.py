@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 import os
@@ -12,17 +11,18 @@ import struct
 import subprocess
 import sys
 import termios
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.scripted import ScriptedDynamo
+from tests.support.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 SCRIPT = Path(sys.executable).with_name("asyncrep")
 PATIENCE_SECONDS = 30.0
@@ -30,12 +30,13 @@ PATIENCE_SECONDS = 30.0
 _SEQUENCE = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 _ONE_BY_ONE = """
-import io, json, sys, time
+import io, json, os, sys, time
 from asyncrep.cli.app import main
 
 ran, stdout = [], sys.stdout
-for arguments in json.load(sys.stdin):
+for environment, arguments in json.load(sys.stdin):
     began = time.monotonic()
+    os.environ.update(environment)
     sys.argv = ["asyncrep", *arguments]
     streams = sys.stdout, sys.stderr = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)]
     try:
@@ -91,10 +92,12 @@ class Cli:
 
     Attributes:
         environment: all the variables it sees; tests change them as they like.
+        program: what is run, before the arguments.
     """
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    program: tuple[str | Path, ...] = (SCRIPT,)
 
     def __post_init__(self) -> None:
         nowhere = str(self.folder / "nowhere")
@@ -106,6 +109,7 @@ class Cli:
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "ASYNCREP_STATE": str(self.folder / "state"),
             "AWS_CONFIG_FILE": nowhere,
             "AWS_SHARED_CREDENTIALS_FILE": nowhere,
         } | self.environment
@@ -115,11 +119,17 @@ class Cli:
         with self.start(*arguments, **options) as process:
             return ended(process)
 
-    def each(self, *commands: tuple[str, ...]) -> list[Ran]:
-        """Run several one after the other in a single process, which saves the start-up of all but one."""
+    def each(
+        self, *commands: tuple[str, ...], environments: Iterable[Mapping[str, str]] | None = None
+    ) -> list[Ran]:
+        """Run several one after the other in a single process, which saves the start-up of all but one.
+
+        Each may bring variables of its own; they stay for those after it.
+        """
+        runs = list(zip(environments or repeat({}), commands, strict=environments is not None))
         done = subprocess.run(
             [sys.executable, "-c", _ONE_BY_ONE],
-            cwd=self.folder, env=self.environment, text=True, input=json.dumps(commands),
+            cwd=self.folder, env=self.environment, text=True, input=json.dumps(runs),
             capture_output=True, timeout=PATIENCE_SECONDS, check=True,
         )  # fmt: skip
         return [Ran(*ran) for ran in json.loads(done.stdout)]
@@ -136,7 +146,7 @@ class Cli:
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
         }
-        with subprocess.Popen([SCRIPT, *arguments], **(settings | options)) as process:
+        with subprocess.Popen([*self.program, *arguments], **(settings | options)) as process:
             try:
                 yield process
             finally:
@@ -169,10 +179,10 @@ class Cli:
             os.close(ours)
 
 
-def ended(process: subprocess.Popen[str]) -> Ran:
+def ended(process: subprocess.Popen[str], patience: float = PATIENCE_SECONDS) -> Ran:
     """Wait for a started command."""
     began = time.monotonic()
-    stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
+    stdout, stderr = process.communicate(timeout=patience)
     return Ran(process.returncode, stdout, stderr, time.monotonic() - began)
 
 
@@ -277,25 +287,5 @@ def _read_all(descriptor: int) -> str:
 @contextmanager
 def endpoint_in_thread() -> Iterator[ScriptedDynamo]:
     """A scripted endpoint on an event loop of its own, so that a test may wait for a process."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="endpoint")
-    thread.start()
-    endpoint = ScriptedDynamo()
-    try:
-        asyncio.run_coroutine_threadsafe(endpoint.__aenter__(), loop).result(PATIENCE_SECONDS)
+    with in_thread(ScriptedDynamo()) as endpoint:
         yield endpoint
-        asyncio.run_coroutine_threadsafe(endpoint.__aexit__(None, None, None), loop).result(PATIENCE_SECONDS)
-    finally:
-        asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(PATIENCE_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(PATIENCE_SECONDS)
-        loop.close()
-
-
-async def _end_tasks() -> None:
-    """Cancel what still answers somebody who has gone."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    if others:
-        await asyncio.wait(others)

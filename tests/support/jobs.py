@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from asyncrep import Limits, Rules, VirtualClock, backfill, repair
+from asyncrep import Comparison, Limits, Rules, VirtualClock, backfill, repair
 from asyncrep.cli.output import json_line, opened
 from asyncrep.diff.pipeline import check
 from asyncrep.jobs.job import open_job
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 SMALL_PAGES = Limits(segments=3, read_units=6, concurrency=4)
 """A rate so low that pages hold a few items."""
 
-_SAVE_PAUSE = 10.0
+_SAVE_PAUSES = (1.0, 2.0, 4.0, 8.0, 10.0)
+_SETTLE = 0.3  # no pause between saves
 _CALLS = ("Scan", "BatchGetItem", "BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem")
 
 
@@ -44,7 +45,7 @@ class PacedClock(VirtualClock):
 
     async def sleep(self, seconds: float) -> None:
         """Sleep; before the next save wait for a few calls."""
-        if seconds == _SAVE_PAUSE:
+        if seconds in _SAVE_PAUSES:
             until = len(self._endpoint.calls) + self._chance.randint(1, self._most)
             while len(self._endpoint.calls) < until:
                 await asyncio.sleep(0)
@@ -150,7 +151,7 @@ class JobRuns:
             options |= {"job": job, "observer": Teller(result)}
             if self.task == "backfill":
                 return await backfill(primary, replica, **options)
-            options["strategy"] = self.play.strategy
+            options |= {"strategy": self.play.strategy, "comparison": Comparison(settle=_SETTLE)}
             if self.task == "diff":
                 return await check(primary, replica, **options)
             place = self.folder / "journal.jsonl"
