@@ -12,7 +12,7 @@ DYNAMODUMP = dynamodump==1.11.1
 SIZES ?= 10000 100000 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers tests bench bench-memory bench-peers engines clean
+.PHONY: help demo test check format lint types layers tests faults bench bench-memory bench-peers engines clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,10 @@ layers: $(VENV)/.test ## Do imports point down only?
 
 tests: $(VENV)/.test ## Tests; on dynalite too where `make engines` has been run
 	$(BIN)/pytest -n auto
+
+# More processes than cores: a part of these faults is waiting.
+faults: $(VENV)/.test ## The whole fault suite: throttles, damage, expiry, full disks, kills (minutes)
+	$(BIN)/pytest tests/faults -n 4 -m "long or not long"
 
 engines: .node/.dynalite ## Install the second engine for tests (needs npm)
 

@@ -161,8 +161,9 @@ def raise_translated(error: Exception, action: str, place: str, *, maybe_done: b
 def _from_answer(error: Any, action: str, place: str) -> ServiceError:
     code, status = _code(error), _status(error)
     message = error.response.get("Error", {}).get("Message") or "no further message"
-    if not code or code.isdigit():  # no error of the service: the message is the body of whatever answered
-        message = "an answer that is none of the service's."
+    if code.isdigit() or (not code and status >= 300):
+        # No error of the service: the message is the body of whatever answered.
+        message = "the answer names no error of the service."
     if code in _THROTTLES:
         return errors.ThrottledError(
             f"{action} on {place} is still throttled after every retry ({code}).", code=code

@@ -8,7 +8,8 @@
     output.py      discrepancies as JSON lines and in rclone's notation
     render.py      summaries and records for people
     plan_table.py  a plan for people
-    diff_tables.py plan.py records.py sandbox.py
+    permissions.py what each command may do to AWS, and why; policy.py makes IAM statements of it
+    diff_tables.py plan.py records.py sandbox.py iam_policy.py
                    the commands
 
 stdout carries results, stderr carries progress and messages.

@@ -126,6 +126,8 @@ class _Lines:
 
     def __enter__(self) -> Self:
         self._created = self._path != STDOUT and not self._path.exists()
+        if self._created and self._keep:
+            raise UsageError(f"{self._path} is gone: {self._keep:,} bytes of it belong to the job.")
         try:
             self._file = sys.stdout.buffer if self._path == STDOUT else _open_private(self._path)
             self._go_on()
@@ -143,6 +145,7 @@ class _Lines:
         if self._keep is None or not self._is_file:
             return
         if self._file.seek(0, os.SEEK_END) < self._keep:
+            self._file.close()
             raise UsageError(
                 f"{self._path} is not as the job left it: {self._keep:,} bytes of it belong to the job."
             )

@@ -67,10 +67,19 @@ def _place(side: str, location: str, options: PlaceOptions, configured: Mapping[
         return option or configured.get(f"{side}-{name}")
 
     endpoint = setting("endpoint") or options.endpoint_url or configured.get("endpoint-url")
+    ref = TableRef.parse(location, endpoint_url=checked_endpoint(endpoint))
+    return Place(ref, setting("profile"), setting("role-arn"))
+
+
+def checked_endpoint(endpoint: str | None) -> str | None:
+    """Return an endpoint that was given.
+
+    Raises:
+        UsageError: it is no URL.
+    """
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         raise UsageError(f'The endpoint "{endpoint}" must begin with http:// or https://.')
-    ref = TableRef.parse(location, endpoint_url=endpoint)
-    return Place(ref, setting("profile"), setting("role-arn"))
+    return endpoint
 
 
 def _configured_pair(name: str | None, folder: Path, environment: Mapping[str, str]) -> Mapping[str, str]:

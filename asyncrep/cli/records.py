@@ -10,6 +10,7 @@ from asyncrep.cli.journals import chosen_journal, where_noted
 from asyncrep.cli.one_record import KEY_FORMS, RecordArguments, find_record, opened
 from asyncrep.cli.options import CompareOptions, MessageOptions, PlaceOptions, spread_options
 from asyncrep.cli.runtime import AGREE, DISCREPANCIES, FAILED, complain, exit_codes, run_async
+from asyncrep.errors import UsageError
 from asyncrep.model import State
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ def replicate_record(
     places: PlaceOptions,
     comparing: CompareOptions,
     telling: MessageOptions,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; say what would be done.")
+    ] = False,
     force_global_table: Annotated[
         bool, typer.Option("--force-global-table", help="Write even to a member of a global table.")
     ] = False,
@@ -76,7 +80,9 @@ def replicate_record(
     """Bring one record in line."""
     with exit_codes(verbose=telling.verbose):
         pair, key = find_record(arguments, places)
-        place = chosen_journal(journal, pair[1].ref.table)
+        if dry_run and journal is not None:
+            raise UsageError("--journal has no effect with --dry-run, which writes nothing.")
+        place = None if dry_run else chosen_journal(journal, pair[1].ref.table)
         found, exists, noted = run_async(
             _replicate(pair, key, comparing.comparison(), place, force=force_global_table)
         )
@@ -94,9 +100,12 @@ async def _compare(pair: tuple[Place, Place], key: str, comparison: Comparison) 
 
 
 async def _replicate(
-    pair: tuple[Place, Place], key: str, comparison: Comparison, place: str, *, force: bool
+    pair: tuple[Place, Place], key: str, comparison: Comparison, place: str | None, *, force: bool
 ) -> tuple[Discrepancy | None, bool, str | None]:
-    """Return what became of the record, whether there is one at all, and where it is noted what was written."""
+    """Return what became of the record, whether there is one at all, and where it is noted what was written.
+
+    Without a place for a journal it is a dry run.
+    """
     from asyncrep.jobs.journal import open_journal_if  # noqa: PLC0415
     from asyncrep.repair.record import replicate_record as replicate  # noqa: PLC0415
 
@@ -104,11 +113,18 @@ async def _replicate(
         opened(pair) as (primary, replica),
         open_journal_if(place, primary, replica, pair[1]) as journal,
     ):
-        assert journal is not None
         parsed = primary.keys.parse(key)
-        found = await replicate(primary, replica, parsed, comparison=comparison, force=force, journal=journal)
+        found = await replicate(
+            primary,
+            replica,
+            parsed,
+            comparison=comparison,
+            force=force,
+            dry_run=journal is None,
+            journal=journal,
+        )
         exists = found is not None or bool(await primary.get([parsed], consistent=True))
-        return found, exists, journal.place if journal.n else None
+        return found, exists, journal.place if journal is not None and journal.n else None
 
 
 def _tell(found: Discrepancy | None, *, exists: bool) -> None:
@@ -136,6 +152,8 @@ def _sentence(found: Discrepancy | None) -> str:
         return f"The record was {done} in the replica and verified." + (
             f" {found.reason}" if found.reason else ""
         )
+    if found.state is State.FOUND:
+        return f"The record is {found.kind}. {found.reason}"
     return (
         f"Nothing more was done: the record is {found.state.replace('_', ' ')}. {found.reason or ''}".strip()
     )

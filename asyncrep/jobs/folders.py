@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ def make_private_folder(folder: Path) -> None:
     """
     if folder.is_dir():
         return
+    if folder.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     make_private_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)  # Path.mkdir would make the parents for everybody
 

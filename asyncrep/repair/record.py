@@ -11,7 +11,7 @@ from asyncrep.items.equality import Wire, decode_image, is_compared, same_value
 from asyncrep.model import State
 from asyncrep.progress import Found
 from asyncrep.repair.mend import mend
-from asyncrep.repair.rules import check_writable
+from asyncrep.repair.rules import check_writable, conclude_dry
 
 if TYPE_CHECKING:
     from asyncrep.diff.confirm import Verdict
@@ -91,6 +91,7 @@ async def replicate_record(
     *,
     comparison: Comparison | None = None,
     force: bool = False,
+    dry_run: bool = False,
     clock: Clock | None = None,
     journal: Journal | None = None,
 ) -> Discrepancy | None:
@@ -99,7 +100,8 @@ async def replicate_record(
     The write is guarded, verified and noted in ``journal`` as in ``repair``.
 
     Returns:
-        The discrepancy in its final state, None when the sides agreed already.
+        The discrepancy in its final state, None when the sides agreed already. With ``dry_run`` it is in
+        state found, and says what would be done.
 
     Raises:
         UsageError: as for ``repair``. Nothing was written.
@@ -114,7 +116,10 @@ async def replicate_record(
     found = verdict.discrepancy
     if found is None or found.state is not State.FOUND:
         return found
-    await mend(run, [found], deleting=True)
+    if dry_run:
+        conclude_dry(run, [found])
+    else:
+        await mend(run, [found], deleting=True)
     return ended.discrepancy
 
 

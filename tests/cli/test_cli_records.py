@@ -73,10 +73,29 @@ def test_a_record_is_brought_in_line(cli: Cli, endpoint: ScriptedDynamo) -> None
     }
     told = cli.each(*(("replicate-record", *TABLES, json.dumps({"id": id}), *NOW) for id in sentences))
     assert {id: ran.stdout for id, ran in zip(sentences, told, strict=True)} == sentences
-    assert {(ran.code, ran.stderr) for ran in told} == {(0, "")}
+    assert {ran.code for ran in told} == {0}
+    noted = {id: "asyncrep undo" in ran.stderr for id, ran in zip(sentences, told, strict=True)}
+    assert noted == {"same": False, "here": True, "there": True, "both": True}
     assert sorted(tables.writes()) == ["DeleteItem", "PutItem", "UpdateItem"]
     del tables.primary.items["other"]
     assert tables.converged
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(cli: Cli, endpoint: ScriptedDynamo) -> None:
+    tables = scene(endpoint, [item("here"), item("both", v=1)], [item("there"), item("both", v=2)])
+    sentences = {
+        "here": "The record is missing. Dry run: it would be put.\n",
+        "there": "The record is extraneous. Dry run: it would be deleted.\n",
+        "both": "The record is different. Dry run: it would be patched.\n",
+    }
+    told = cli.each(
+        *(("replicate-record", *TABLES, json.dumps({"id": id}), "--dry-run", *NOW) for id in sentences)
+    )
+    assert {id: ran.stdout for id, ran in zip(sentences, told, strict=True)} == sentences
+    assert {ran.code for ran in told} == {1}
+    assert tables.writes() == []
+    [refused] = cli.each(("replicate-record", *TABLES, KEY, "--dry-run", "--journal", "j.jsonl"))
+    assert refused.code == 2
 
 
 def test_nobody_s_record_is_not_called_the_same_on_both_sides(cli: Cli, endpoint: ScriptedDynamo) -> None:

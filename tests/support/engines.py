@@ -153,11 +153,15 @@ class Engine:
                 return found
             body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
+    def delete_table(self, name: str, region: str = REGION) -> None:
+        """Remove a table that a test made."""
+        self._tables.remove((name, region))
+        self.call("DeleteTable", {"TableName": name}, region)
+
     def delete_tables(self) -> None:
         """Remove the tables made so far."""
         while self._tables:
-            name, region = self._tables.pop()
-            self.call("DeleteTable", {"TableName": name}, region)
+            self.delete_table(*self._tables[-1])
 
 
 def _error_body(content: bytes) -> dict[str, Any]:
@@ -220,7 +224,7 @@ def run_moto() -> Iterator[str]:
 @contextmanager
 def run_dynalite() -> Iterator[str]:
     """A dynalite process with empty tables in memory; the value is its URL."""
-    port = _free_port()
+    port = free_port()
     options = ["--host", "127.0.0.1", "--port", str(port)]
     for change in ("create", "delete", "update"):
         options += [f"--{change}TableMs", "0"]
@@ -235,7 +239,8 @@ def run_dynalite() -> Iterator[str]:
             process.wait(_PATIENCE_SECONDS)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

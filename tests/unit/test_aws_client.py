@@ -17,6 +17,7 @@ from asyncrep import (
     open_table,
 )
 from asyncrep.model import ItemAbsent, Put
+from tests.support.engines import free_port
 from tests.support.scenario import PRIMARY, item, items, key
 
 WHERE = f"{PRIMARY}/orders"
@@ -149,3 +150,21 @@ async def test_what_retrying_cannot_cure_is_raised_at_once(endpoint, table, cloc
     assert caught.value.code == code
     assert endpoint.count("Scan") == 1
     assert clock.slept == []
+
+
+async def test_a_table_is_opened_in_spite_of_several_failures(endpoint, clock):
+    endpoint.create_table("orders")
+    for statement in [endpoint.on("DescribeTable") for _ in range(3)]:
+        statement.corrupt()
+    endpoint.on("DescribeTable", times=2).error("InternalServerError", 500)
+    endpoint.on("DescribeTable", times=2).reset()
+    async with open_table(WHERE, endpoint_url=endpoint.url, clock=clock) as table:
+        assert table.settings.name == "orders"
+    assert endpoint.count("DescribeTable") == 8
+
+
+async def test_an_endpoint_that_does_not_answer_is_given_up_soon(clock):
+    with pytest.raises(UnreachableError):
+        async with open_table(WHERE, endpoint_url=f"http://127.0.0.1:{free_port()}", clock=clock):
+            pass
+    assert len(clock.slept) == 2

@@ -12,7 +12,7 @@ import pytest
 
 from asyncrep.cli.output import OutputError, combined_line, json_line, opened
 from asyncrep.errors import UsageError
-from asyncrep.model import Different, Discrepancy, Extraneous, Missing, State
+from asyncrep.model import Cause, Different, Discrepancy, Extraneous, Missing, State
 from tests.support.scenario import item, key
 
 if TYPE_CHECKING:
@@ -45,7 +45,18 @@ def test_a_json_line_holds_everything(found: Discrepancy, primary: Any, replica:
         "segment": found.segment,
         "state": "failed",
         "reason": "Because.",
+        "cause": None,
+        "attributes": {"changed": ["v"], "missing": [], "extra": []} if found is DIFFERENT else None,
     }
+
+
+def test_a_json_line_names_the_cause_and_the_attributes_that_differ() -> None:
+    primary = json.dumps(item("a", v=1, new=1, same=1, seen=1)).encode()
+    replica = json.dumps(item("a", v=2, old=1, same=1, seen=2)).encode()
+    found = Different(key=key("a"), primary=primary, replica=replica, cause=Cause.OLDER_VERSION)
+    line = json.loads(json_line(found, ignored={"seen"}))
+    assert line["cause"] == "older_version"
+    assert line["attributes"] == {"changed": ["v"], "missing": ["new"], "extra": ["old"]}
 
 
 def test_images_are_not_rewritten_on_the_way() -> None:

@@ -1,0 +1,287 @@
+"""What people read of jobs: the list, one job, what was removed, and what several add up to."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from asyncrep.cli.journals import undo_command
+from asyncrep.cli.render import plural, printable, say, show_summary
+from asyncrep.flow.clock import SystemClock
+from asyncrep.jobs.job import spelled
+from asyncrep.jobs.listing import journal_of, saved_at, segments_done, task_of, writes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+    from asyncrep.jobs.job import State
+    from asyncrep.jobs.listing import Seen
+    from asyncrep.jobs.mark import Mark
+    from asyncrep.jobs.merge import Merged
+    from asyncrep.model import Side
+
+_SIDES: tuple[Side, ...] = ("primary", "replica")
+_STYLES = {"running": "bold cyan", "interrupted": "yellow", "done": "green", "damaged": "bold red"}
+_COUNTS = (
+    "scanned_primary", "scanned_replica", "matched", "settled", "missing", "different", "extraneous",
+    "in_flight", "expired", "repaired", "contested", "failed", "skipped", "present",
+)  # fmt: skip
+_SEGMENTS_SHOWN = 64
+
+
+# ── The list ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def show_list(console: Console, seen: Sequence[Seen]) -> None:
+    """Print a table of jobs, and where journals are whose jobs were removed."""
+    jobs = [each for each in seen if each.status != "removed"]
+    if not jobs:
+        say(console, "There are no jobs in the state folder; diff-tables --job NAME begins one.")
+    else:
+        console.print(_table(console, jobs))
+    for each in jobs:
+        if each.problem is not None:
+            say(console, f"{each.name}: {each.problem}", "bold red")
+    for each in seen:
+        if each.status == "removed":
+            say(
+                console,
+                f"Of {each.name}, which was removed, the journal is left: {' '.join(each.journals)}",
+                "dim",
+            )
+
+
+def _table(console: Console, jobs: Sequence[Seen]) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold")
+    # In a pipe or a log nothing is cut or broken.
+    free: dict[str, Any] = {"no_wrap": not console.is_terminal, "overflow": "fold"}
+    for title in ("job", "tables", "task", "state"):
+        table.add_column(title, **free)
+    for title in ("segments", "items", "discrepancies"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("saved (UTC)", no_wrap=True)
+    for each in jobs:
+        table.add_row(*_row(each))
+    if not console.is_terminal:
+        console.width = max(console.width, console.measure(table).maximum)
+    return table
+
+
+def _row(seen: Seen) -> list[Text | str]:
+    status = Text(seen.status, _STYLES.get(seen.status, ""))
+    state = seen.state
+    if state is None:
+        return [Text(printable(seen.name)), "", "", status, "", "", "", ""]
+    told = seen.as_dict()
+    segments = f"{told['segments_done']:,} of {told['segments']:,}" if state.mark else ""
+    return [
+        Text(printable(seen.name)),
+        Text(printable(f"{told['primary']} → {told['replica']}")),
+        _task(state),
+        status,
+        segments,
+        f"{told['scanned']:,}",
+        f"{told['discrepancies']:,}",
+        f"{saved_at(state):%Y-%m-%d %H:%M:%S}, {_ago(saved_at(state))}",
+    ]
+
+
+def _task(state: State) -> str:
+    task = task_of(state.options)
+    return task if task == "check" or writes(state.options) else f"{task} (dry run)"
+
+
+def _ago(moment: datetime) -> str:
+    """Return how long ago something was, in its largest unit."""
+    passed = datetime.fromtimestamp(SystemClock().now(), UTC) - moment
+    for unit, length in (
+        ("day", timedelta(days=1)),
+        ("hour", timedelta(hours=1)),
+        ("minute", timedelta(minutes=1)),
+    ):
+        if passed >= length:
+            return f"{plural(int(passed / length), unit)} ago"
+    return "just now"
+
+
+# ── One job ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def details(seen: Seen, state: State) -> dict[str, Any]:
+    """Return what ``jobs show --json`` prints."""
+    mark = state.mark
+    return seen.as_dict() | {
+        "options": state.options,
+        "version": state.version,
+        "strategy": mark.strategy if mark else None,
+        "progress": [_progress(mark, index) for index in mark.segments] if mark else [],
+        "counts": mark.counts if mark else {},
+        "undecided": len(mark.undecided) if mark else 0,
+        "to_delete": mark.to_delete if mark else 0,
+        "deleted_or_begun": mark.deletions if mark else None,
+        "journal": journal_of(state),
+        "outputs": [
+            {"option": option, "file": state.options.get(option), "bytes": length}
+            for option, length in state.outputs.items()
+            if state.options.get(option)
+        ],
+        "command": command(seen.name, state.options),
+    }
+
+
+def _progress(mark: Mark, index: int) -> dict[str, Any]:
+    return {"segment": index} | {
+        side: {"key": _key(mark.at(side, index).key), "ended": mark.at(side, index).ended} for side in _SIDES
+    }
+
+
+def _key(key: str | None) -> Any:
+    if key is None:
+        return None
+    try:
+        return msgspec.json.decode(key)
+    except msgspec.DecodeError:
+        return key
+
+
+def command(name: str, options: Mapping[str, Any]) -> str:
+    """Return the command that goes on with a job, but for profiles and pace, which may be others."""
+    words = ["asyncrep", "diff-tables"]
+    endpoints: list[str] = []
+    for side in ("primary", "replica"):
+        place, _, endpoint = str(options.get(side.upper())).partition(" ")
+        words.append(place)
+        if endpoint and not endpoint.endswith(place.partition("/")[0]):
+            endpoints += [f"--{side}-endpoint", endpoint]
+    for option, value in options.items():
+        if not option.startswith("--") or not _is_given(value):
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            words += [option] if each is True else [option, str(each)]
+    return shlex.join([*words, *endpoints, "--job", name])
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False and value != []
+
+
+def show_job(console: Console, seen: Seen, state: State) -> None:
+    """Print one job."""
+    status = Text(seen.status, _STYLES.get(seen.status, ""))
+    say(console, Text.assemble((printable(seen.name), "bold"), ": ", _task(state), ", ", status))
+    facts = [
+        ("kept in", str(seen.place)),
+        ("begun", _when(state.begun)),
+        ("saved", f"{_when(state.saved)}, {_ago(saved_at(state))}, by asyncrep {state.version}"),
+        ("runs", f"{state.runs:,}"),
+        *(
+            (option, spelled(value))
+            for option, value in state.options.items()
+            if value not in (None, False, [])
+        ),
+        *((f"{option} holds", f"{length:,} bytes") for option, length in state.outputs.items() if length),
+    ]
+    if journal := journal_of(state):
+        facts.append(("journal", f"{journal}; to take it back: {undo_command(journal)}"))
+    for title, value in facts:
+        say(console, f"  {title}: {value}")
+    if state.mark is not None:
+        _show_mark(console, state, state.mark)
+    if seen.status == "interrupted":
+        say(console, "To go on (profiles and the pace may be others than before):")
+        say(console, f"  {command(seen.name, state.options)}", "bold")
+
+
+def _when(stamp: str) -> str:
+    return stamp[:19].replace("T", " ") + " UTC"
+
+
+def _show_mark(console: Console, state: State, mark: Mark) -> None:
+    console.print()
+    done = segments_done(state)
+    say(console, f"{done:,} of {plural(len(mark.segments), 'segment')} done, {mark.strategy}.")
+    if not state.done:
+        console.print(_segments(mark))
+    counts = [f"{mark.counts[name]:,} {name.replace('_', ' ')}" for name in _COUNTS if mark.counts.get(name)]
+    say(console, f"Counted: {', '.join(counts) or 'nothing yet'}.")
+    if not state.done:
+        say(console, f"Met and not decided: {plural(len(mark.undecided), 'record')}.")
+    if mark.deletions is not None and not state.done:
+        say(console, f"Deletions have begun: {mark.deletions:,} of {mark.to_delete:,}.")
+
+
+def _segments(mark: Mark) -> Table:
+    """Return how far each segment is: the last key that was passed on each side."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold")
+    table.add_column("segment", justify="right")
+    for side in _SIDES:
+        table.add_column(side, overflow="fold")
+    for index in mark.segments[:_SEGMENTS_SHOWN]:
+        table.add_row(f"{index:,}", *(_reached(mark, side, index) for side in _SIDES))
+    if len(mark.segments) > _SEGMENTS_SHOWN:
+        table.add_row("…", Text("--json has all of them", "dim"))
+    return table
+
+
+def _reached(mark: Mark, side: Side, index: int) -> Text:
+    reached = mark.at(side, index)
+    if reached.ended:
+        return Text("done", "green")
+    return Text("not begun", "dim") if reached.key is None else Text(printable(reached.key))
+
+
+# ── What was removed, and what was added up ─────────────────────────────────────────────────────────
+
+
+def show_removed(console: Console, seen: Seen, *, with_journal: bool, dry_run: bool) -> None:
+    """Say what was removed of a job, and what was not."""
+    verb = "Would remove" if dry_run else "Removed"
+    how = f" ({seen.status})" if seen.status != "removed" else ""
+    say(console, f"{verb} the job {seen.name}{how} in {seen.place}.")
+    for journal in seen.journals:
+        if with_journal:
+            say(console, f"{verb} its journal {journal}: what it wrote can no longer be taken back.")
+        else:
+            say(console, f"Its journal is kept; to take back what it wrote: {undo_command(journal)}")
+    if seen.contents.others:
+        names = ", ".join(map(repr, seen.contents.others[:5]))
+        say(console, f"What else is there stays: {names}{', …' if len(seen.contents.others) > 5 else ''}.")
+
+
+def show_merged(console: Console, whole: Merged) -> None:
+    """Print the sum of several jobs."""
+    show_summary(
+        console,
+        whole.report,
+        (),
+        whole.options.get("--ignore-attribute") or (),
+        repairing=writes(whole.options),
+        dry_run=bool(whole.options.get("--dry-run")),
+    )
+    total = whole.report.segments
+    if whole.missing:
+        say(console, f"No job looked at {_ranges(whole.missing)} of {total:,}.", "bold red")
+    for index, name in whole.unfinished.items():
+        say(console, f"Segment {index} of {total:,} is not finished: {name}.", "bold red")
+    for journal in whole.journals:
+        say(console, f"To take back what was written: {undo_command(journal)}", "dim")
+
+
+def _ranges(indexes: Sequence[int]) -> str:
+    """Return numbers in order as ``segments 1, 4-7``."""
+    ranges: list[list[int]] = []
+    for index in indexes:
+        if ranges and ranges[-1][-1] == index - 1:
+            ranges[-1][1:] = [index]
+        else:
+            ranges.append([index])
+    words = ["-".join(map(str, each)) for each in ranges]
+    return f"segment{'s' if len(indexes) > 1 else ''} {', '.join(words)}"

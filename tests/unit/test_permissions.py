@@ -1,0 +1,155 @@
+"""The table of permissions against the code that makes calls, and the statements that are made of it."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+import pytest
+import typer.main
+from botocore import xform_name
+
+import asyncrep
+from asyncrep.aws.place import Place
+from asyncrep.cli import iam_policy, permissions, policy
+from asyncrep.cli.app import app
+from asyncrep.errors import UsageError
+from asyncrep.location import S3Place, TableRef
+from tests.support.iam import Call, allows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ACTIONS = {
+    each.action
+    for module in (permissions, policy)
+    for each in vars(module).values()
+    if isinstance(each, permissions.Permission)
+}
+SPELLED = {"s3:ListObjectsV2": "s3:ListBucket", "s3:DeleteObjects": "s3:DeleteObject"}
+"""What IAM calls otherwise than the API does."""
+NEEDS_NOTHING = {"sts:GetCallerIdentity"}
+AWS = Path(asyncrep.__file__).parent / "aws"
+
+
+@cache
+def operations() -> dict[str, str]:
+    """The action behind each method of the clients that asyncrep opens."""
+    session = botocore.session.Session()
+    return {
+        xform_name(operation): f"{service}:{operation}"
+        for service in ("dynamodb", "s3", "sts")
+        for operation in session.get_service_model(service).operation_names
+    }
+
+
+def words(path: Path) -> Iterator[str]:
+    """All attributes and strings of a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_the_table_lists_every_call_in_the_code_and_no_other() -> None:
+    called = {
+        operations()[word] for path in AWS.rglob("*.py") for word in words(path) if word in operations()
+    }
+    called = {SPELLED.get(each, each) for each in called} - NEEDS_NOTHING
+    assert called | {"sts:AssumeRole"} == ACTIONS
+
+
+def test_clients_of_other_services_are_opened_nowhere() -> None:
+    opened = {
+        node.args[0].value
+        for path in AWS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) in {"client", "resource", "_opened"}
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert opened == {"dynamodb", "s3", "sts"}
+
+
+def names(group: Any, before: str = "") -> Iterator[str]:
+    """The names of all commands, those of groups with the group's before them."""
+    for name, command in group.commands.items():
+        yield before + name
+        if hasattr(command, "commands"):
+            yield from names(command, f"{before}{name} ")
+
+
+def test_of_every_command_it_is_known_what_it_needs() -> None:
+    assert set(names(typer.main.get_command(app))) == iam_policy.NEEDS.keys() | iam_policy.WITHOUT_AWS
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [
+        ("us-east-1", "aws"),
+        ("eu-isolde-1", "aws"),
+        ("cn-north-1", "aws-cn"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("us-iso-east-1", "aws-iso"),
+        ("us-isob-east-1", "aws-iso-b"),
+        ("eu-isoe-west-1", "aws-iso-e"),
+        ("us-isof-south-1", "aws-iso-f"),
+        ("eusc-de-east-1", "aws-eusc"),
+    ],
+)
+def test_the_partition_follows_the_region(region: str, partition: str) -> None:
+    home = policy.Home(Place(TableRef("orders", region)), region, "123456789012")
+    assert policy.partition_of(region) == partition
+    assert home.table == f"arn:{partition}:dynamodb:{region}:123456789012:table/orders"
+    assert home.global_table == f"arn:{partition}:dynamodb::123456789012:global-table/orders"
+
+
+@pytest.mark.parametrize(
+    ("place", "account"),
+    [
+        (Place(TableRef("orders", "us-east-1")), None),
+        (Place(TableRef.parse("arn:aws:dynamodb:us-east-1:210987654321:table/orders")), "210987654321"),
+        (Place(TableRef("orders"), role_arn="arn:aws:iam::210987654321:role/a/R"), "210987654321"),
+        (Place(TableRef.parse("https://210987654321.ddb.us-east-1.amazonaws.com/orders")), "210987654321"),
+        (Place(TableRef.parse("https://dynamodb.us-east-1.amazonaws.com/orders")), None),
+    ],
+)
+def test_a_location_or_a_role_tells_the_account(place: Place, account: str | None) -> None:
+    assert policy.known_account(place) == account
+
+
+@pytest.mark.parametrize("name", ["*", "R*", "R?", "${aws:username}", 'R"', "R\n", "", "R,S ", "Ä"])
+def test_a_role_that_could_be_several_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="is not a role"):
+        policy.known_account(Place(TableRef("orders"), role_arn=f"arn:aws:iam::210987654321:role/{name}"))
+
+
+@pytest.mark.parametrize("prefix", ["a", "a*b", "a?b", "${aws:username}", "$", 'a"},{"', "a\nb", "../a", "é"])
+def test_a_place_in_s3_is_granted_as_it_is_spelled_and_nothing_beside_it(prefix: str) -> None:
+    place = S3Place("bucket", prefix)
+    made = policy.statements([], {}, [permissions.keeping("Journal", place)])
+    [document] = policy.policies(made).values()
+
+    def can(action: str, resource: str, **conditions: str) -> bool:
+        return allows(document, Call("", action, f"arn:aws:s3:::bucket{resource}", tuple(conditions.items())))
+
+    assert can("s3:PutObject", f"/{prefix}/name")
+    assert not any(can("s3:PutObject", f"/{other}/name") for other in ("b", "aXb", "aXXb", "", f"{prefix}x"))
+    assert not can("s3:DeleteObject", f"/{prefix}/name")
+    assert can("s3:ListBucket", "", **{"s3:prefix": f"{prefix}/"})
+    assert not any(can("s3:ListBucket", "", **{"s3:prefix": other}) for other in ("", "b/", "aXb/", prefix))
+    assert not can("s3:ListBucket", "")
+
+
+def test_a_whole_bucket_is_granted_as_such() -> None:
+    made = policy.statements([], {}, [permissions.reading("Journal", S3Place("bucket"))], "aws-cn")
+    [document] = policy.policies(made).values()
+    assert [(each["Resource"], each.get("Condition")) for each in document["Statement"]] == [
+        ("arn:aws-cn:s3:::bucket/*", None),
+        ("arn:aws-cn:s3:::bucket", None),
+    ]
