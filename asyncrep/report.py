@@ -124,6 +124,7 @@ class Report:
             self._add(found.state.value)
         if found.state not in _NO_DRIFT:
             self._add(found.kind)
+        self.deleted += found.state is State.REPAIRED and found.kind == "extraneous"
 
     def _add(self, count: str) -> None:
         setattr(self, count, getattr(self, count) + 1)

@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from asyncrep.cli import diff_tables, explain, iam_policy, jobs, plan, records, repair, sandbox, undo
 from asyncrep.cli.options import paragraphs
 from asyncrep.version import __version__
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class _Commands(TyperGroup):
+    """All commands. What the parser refuses it quotes; nothing in that may steer a terminal."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Read the options before the command."""
+        with _printable_refusals():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the command and its options, and run it."""
+        with _printable_refusals():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printable_refusals() -> Iterator[None]:
+    try:
+        yield
+    except Exception as refused:
+        # The parser's exceptions have no public name in common; nothing else comes this far.
+        if isinstance(message := getattr(refused, "message", None), str):
+            from asyncrep.cli.render import printable  # noqa: PLC0415 - rich, only when it is needed
+
+            refused.message = printable(message)  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
     name="asyncrep",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

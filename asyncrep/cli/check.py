@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from asyncrep.cli.runtime import Interrupted, complain, exit_code, run_async
 from asyncrep.errors import IncompleteRunError
@@ -266,11 +263,11 @@ class Check:
     def _tell(self, telling: OutputOptions, report: Report) -> None:
         """Print the results: one JSON object for programs, or the summary for people."""
         from asyncrep.cli.journals import where_noted  # noqa: PLC0415
+        from asyncrep.cli.output import print_json  # noqa: PLC0415
         from asyncrep.cli.render import result_console, say, show_summary  # noqa: PLC0415
 
         if telling.json:
-            sys.stdout.buffer.write(msgspec.json.encode(report.as_dict()) + b"\n")
-            sys.stdout.flush()
+            print_json(report.as_dict())
         elif not telling.quiet:
             console = result_console(stdout_is_taken=telling.stdout_is_taken)
             writing = self._repairing.repair and not self._repairing.dry_run

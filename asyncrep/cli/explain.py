@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from asyncrep.cli.one_record import KEY_FORMS, RecordArguments, find_record, opened
@@ -79,8 +77,9 @@ def explain(
         pair, key = find_record(arguments, places)
         told = run_async(_explain(pair, key, comparing.comparison(), journal))
         if json:
-            sys.stdout.buffer.write(msgspec.json.encode(told.as_dict()) + b"\n")
-            sys.stdout.flush()
+            from asyncrep.cli.output import print_json  # noqa: PLC0415
+
+            print_json(told.as_dict())
         elif not telling.quiet:
             from asyncrep.cli.render import result_console  # noqa: PLC0415
             from asyncrep.cli.story import show_story  # noqa: PLC0415

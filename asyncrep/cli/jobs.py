@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -250,7 +249,6 @@ async def _merge(names: Sequence[str]) -> Merged:
 
 
 def _print(told: Any) -> None:
-    import msgspec  # noqa: PLC0415
+    from asyncrep.cli.output import print_json  # noqa: PLC0415 - people read no JSON
 
-    sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
-    sys.stdout.flush()
+    print_json(told)

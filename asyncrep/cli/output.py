@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,9 @@ _SIGILS = {"missing": b"+", "extraneous": b"-", "different": b"*"}
 _NOT_DRIFT = frozenset({State.IN_FLIGHT, State.EXPIRED})
 
 _encode = msgspec.json.Encoder().encode
+
+_WHITE_SPACE = bytes.maketrans(b"\t\n\r", b"   ")
+_NOT_PLAIN = re.compile(r"[^\n -~]+")
 
 
 class OutputError(AsyncrepError):
@@ -59,6 +64,19 @@ def combined_line(found: Discrepancy) -> bytes:
         return b""
     sigil = b"!" if found.state is State.FAILED else _SIGILS[found.kind]
     return sigil + b" " + found.key + b"\n"
+
+
+def print_json(told: object) -> None:
+    """Print a result for programs on stdout, one line."""
+    sys.stdout.buffer.write(in_ascii(_encode(told)) + b"\n")
+    sys.stdout.flush()
+
+
+def in_ascii(line: bytes) -> bytes:
+    """Return JSON that means the same, with everything escaped that could steer a terminal."""
+    if line.isascii() and line.decode("ascii").isprintable():
+        return line
+    return _NOT_PLAIN.sub(lambda found: json.dumps(found[0])[1:-1], line.decode(errors="replace")).encode()
 
 
 @contextmanager
@@ -130,6 +148,7 @@ class _Lines:
             raise UsageError(f"{self._path} is gone: {self._keep:,} bytes of it belong to the job.")
         try:
             self._file = sys.stdout.buffer if self._path == STDOUT else _open_private(self._path)
+            self._is_terminal = self._file.isatty()
             self._go_on()
         except OSError as error:
             raise UsageError(f"Cannot write to {self._path}: {error.strerror}.") from error
@@ -157,7 +176,8 @@ class _Lines:
         """Write one discrepancy."""
         with self._telling():
             self._begin()
-            self._file.write(self._line(found))
+            line = self._line(found)
+            self._file.write(in_ascii(line) if self._is_terminal else line)
             if self._path == STDOUT:
                 self._file.flush()  # a reader on the other end of a pipe wants it now
 
@@ -216,4 +236,4 @@ def _open_private(path: Path) -> IO[bytes]:
 
 def _image(image: bytes | None) -> Raw | None:
     # White space between tokens is legal in an answer, and a line break there would split our line.
-    return None if image is None else Raw(image.replace(b"\n", b" "))
+    return None if image is None else Raw(image.translate(_WHITE_SPACE))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
@@ -136,10 +135,9 @@ def plan(
     with exit_codes(verbose=options.verbose):
         made = run_async(_make(find_pair(primary, replica, places), options))
         if options.json:
-            import msgspec  # noqa: PLC0415
+            from asyncrep.cli.output import print_json  # noqa: PLC0415
 
-            sys.stdout.buffer.write(msgspec.json.encode(made.as_dict()) + b"\n")
-            sys.stdout.flush()
+            print_json(made.as_dict())
         else:
             from asyncrep.cli.plan_table import show_plan  # noqa: PLC0415 - rich, only when it is needed
             from asyncrep.cli.render import result_console  # noqa: PLC0415

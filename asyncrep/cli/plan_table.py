@@ -51,16 +51,17 @@ def _tables(plan: Plan) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold")
     table.add_column("")
     for side, each in (("primary", plan.primary), ("replica", plan.replica)):
-        table.add_column(f"{side}\n{printable(each.label)}", justify="right", overflow="fold")
+        heading = Text(f"{side}\n{printable(each.label)}")  # a plain str would be read as rich's markup
+        table.add_column(heading, justify="right", overflow="fold")
     rows: list[tuple[str, Callable[[PlannedTable], str]]] = [
-        ("Region", lambda each: printable(each.region)),
+        ("Region", lambda each: each.region),
         ("items", _count),
         ("average item", lambda each: _size(each.item_size)),
         ("billing", _billing),
         ("read units per second", lambda each: f"{each.capacity.read_units:,}"),
     ]
     for title, value in rows:
-        table.add_row(title, value(plan.primary), value(plan.replica))
+        table.add_row(title, *(Text(printable(value(each))) for each in (plan.primary, plan.replica)))
     return table
 
 

@@ -323,14 +323,16 @@ def show_record(console: Console, record: RecordDiff) -> None:
 
 def show_attributes(console: Console, record: RecordDiff) -> None:
     """Print the table of a record's attributes."""
-    table = Table(title=printable(record.key.decode(errors="replace")), title_justify="left", expand=False)
+    title = Text(printable(record.key.decode(errors="replace")))  # a plain str would be read as rich's markup
+    table = Table(title=title, title_justify="left", expand=False)
     table.add_column("", width=1)
     table.add_column("attribute", overflow="fold")
     table.add_column("primary", overflow="fold")
     table.add_column("replica", overflow="fold")
     for pair in record.attributes:
         mark, style = _mark(pair)
-        table.add_row(mark, printable(pair.name), _value(pair.primary), _value(pair.replica), style=style)
+        name = Text(printable(pair.name))
+        table.add_row(mark, name, _value(pair.primary), _value(pair.replica), style=style)
     console.print(table)
 
 

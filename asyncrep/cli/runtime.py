@@ -99,12 +99,28 @@ def exit_codes(*, verbose: bool) -> Iterator[None]:
 
 
 def _prepare_streams(*, verbose: bool) -> None:
+    assert logging.lastResort is not None
+    logging.lastResort.setFormatter(_PrintableFormatter())
     if not verbose:  # else botocore's own logging prints tracebacks where nobody configured any
         for library in ("botocore", "aiobotocore"):
             logging.getLogger(library).addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a character no one can show must not end a run
             stream.reconfigure(errors="backslashreplace")
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Formats what libraries log where nobody configured any logging: it may quote what came from anywhere."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return it as lines in which nothing steers a terminal."""
+        return _printable_lines(super().format(record))
+
+
+def _printable_lines(text: str) -> str:
+    from asyncrep.cli.render import printable  # noqa: PLC0415 - rich, only when it is needed
+
+    return "\n".join(map(printable, text.rstrip("\n").split("\n")))
 
 
 def _give_up_stdout() -> None:
@@ -128,7 +144,7 @@ def complain(message: str) -> None:
 
 def _fail(error: Exception, code: int, *, verbose: bool, prefix: str = "") -> NoReturn:
     if verbose:
-        traceback.print_exception(error)
+        sys.stderr.write(_printable_lines("".join(traceback.format_exception(error))) + "\n")
     complain(f"Error: {prefix}{error}")
     try:
         sys.stdout.flush()

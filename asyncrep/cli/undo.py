@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -282,13 +281,13 @@ class Undo:
 
     def _tell(self, telling: UndoOutputOptions) -> None:
         """Print the results: one JSON object for programs, or the summary for people."""
+        from asyncrep.cli.output import print_json  # noqa: PLC0415
         from asyncrep.cli.undo_view import show_undo  # noqa: PLC0415
 
         if self._report is None:
             return
         if telling.json:
-            sys.stdout.buffer.write(msgspec.json.encode(self._report.as_dict()) + b"\n")
-            sys.stdout.flush()
+            print_json(self._report.as_dict())
         elif not telling.quiet:
             show_undo(self._report, self._shown, stdout_is_taken=telling.stdout_is_taken)
 

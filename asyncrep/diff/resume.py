@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asyncrep.diff.confirm import Candidate, Verdict, read_strongly
+from asyncrep.diff.confirm import Candidate, confirm
 from asyncrep.diff.owners import mended_before
 from asyncrep.diff.probe import BATCH, Met, probe_primary, probe_replica
+from asyncrep.model import Extraneous
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,21 +71,22 @@ def _still_open(run: Run[Any], candidates: Sequence[Candidate], keys: Iterable[b
 
 
 async def mended_unseen(run: Run[Any]) -> list[Discrepancy]:
-    """Return what a run before this one has mended behind the place that its mark had reached.
+    """Return what a run before this one has written behind the place that its mark had reached.
 
     The walk has met these records again, found both sides equal and counted them as such; they are
-    discrepancies that nobody has told.
+    discrepancies that nobody has told. They are confirmed before that is said of them: somebody may have
+    written to them since. What only the replica has by now is left to the walk of that side.
     """
     told: list[Discrepancy] = []
     unsaid = run.track.unsaid()
     for start in range(0, len(unsaid), BATCH):
-        group = unsaid[start : start + BATCH]
-        images = await read_strongly(run.primary, [written.key for written in group])
-        for written in group:
-            candidate = Candidate(written.key, written.segment, 0, "both")
-            found = mended_before(run, Verdict(candidate, images.get(written.key), None, None))
-            if found is not None:
+        group = [
+            Candidate(written.key, written.segment, 0, "both") for written in unsaid[start : start + BATCH]
+        ]
+        for verdict in await confirm(run, group):
+            found = verdict.discrepancy or mended_before(run, verdict)
+            if found is not None and not isinstance(found, Extraneous):
                 run.report.matched -= 1
-                run.track.hand_over(candidate)
+                run.track.hand_over(verdict.candidate)
                 told.append(found)
     return told

@@ -143,6 +143,10 @@ class Track:
             if written.kind != "extraneous" and key not in met
         ]
 
+    def unsaid_deletions(self) -> set[bytes]:
+        """Return the keys that a run before this one may have deleted, and nobody has told since."""
+        return {key for key, written in self.written.items() if written.kind == "extraneous"}
+
     # ── What is put aside ───────────────────────────────────────────────────────────────────────────
 
     def spool(self, name: str) -> Spool:

@@ -45,12 +45,13 @@ class Journal:
 
     Attributes:
         by: this writer.
-        n: the number of the last intent, 0 before the first.
+        n: the number of the last intent that is durable, 0 before the first.
     """
 
     def __init__(self, store: Store, log: Log, by: str, clock: Clock) -> None:
         self.by = by
         self.n = 0
+        self._numbered = 0
         self._store = store
         self._log = log
         self._clock = clock
@@ -80,8 +81,8 @@ class Journal:
         Raises:
             JournalError: it could not be noted; the write must not be sent.
         """
-        self.n += 1
-        number = self.n
+        self._numbered += 1
+        number = self._numbered
         cause = None if found.cause is None else found.cause.value
         line = intent_line(
             Intent(
@@ -101,6 +102,7 @@ class Journal:
         except asyncio.CancelledError:
             self._settle(number, applied=False, error=_NEVER_SENT)
             raise
+        self.n = max(self.n, number)
         return number
 
     def settle(self, number: int, outcome: Outcome) -> None:

@@ -43,7 +43,8 @@ class Allowance:
         self.left = planned
         self.refusal = ""
         if rules.max_delete is not None:
-            self.left = max(0, rules.max_delete - run.report.deleted)
+            # What an interrupted run may have deleted and not told counts as deleted until it is met again.
+            self.left = max(0, rules.max_delete - run.report.deleted - len(run.track.unsaid_deletions()))
             self.refusal = f"The limit of {rules.max_delete} deletions was reached."
         if rules.max_delete is None and held is not None and planned * 2 > held:
             self.left = 0
@@ -97,19 +98,26 @@ class Deletions:
             yield group
 
     async def _handle(self, group: list[Candidate]) -> int:
-        if not self._allowance.left:
+        unsaid = self._run.track.unsaid_deletions()
+        if self._allowance.left or any(candidate.key in unsaid for candidate in group):
+            await self._allowance.delete(await self._confirmed(group))
+        else:
             await self._leave(group)
-            return len(group)
-        found = []
-        for verdict in await confirm(self._run, group):
-            told = verdict.discrepancy or mended_before(self._run, verdict)
+        return len(group)
+
+    async def _confirmed(self, group: list[Candidate]) -> list[Discrepancy]:
+        """Return what is still to be deleted; conclude or count the rest."""
+        run, found = self._run, []
+        unsaid = run.track.unsaid_deletions()
+        for verdict in await confirm(run, group):
+            told = verdict.discrepancy or mended_before(run, verdict)
             if told is None:
-                self._run.report.settled += 1
-                self._run.track.concluded(verdict.candidate.key)
+                run.report.settled += 1
+                run.track.concluded(verdict.candidate.key)
             else:
                 found.append(told)
-        await self._allowance.delete(conclude_harmless(self._run, found))
-        return len(group)
+                self._allowance.left += verdict.discrepancy is not None and told.key in unsaid
+        return conclude_harmless(run, found)
 
     async def _leave(self, group: list[Candidate]) -> None:
         """Report what may not be deleted; it was confirmed when it was put aside."""

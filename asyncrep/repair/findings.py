@@ -54,6 +54,7 @@ class Findings:
                     self._run.track.concluded(key)
                 else:
                     self._put_aside(left)
+        self._recall_deletions()
 
     async def _handle(self, batch: list[Discrepancy]) -> None:
         drift = conclude_harmless(self._run, batch)
@@ -68,6 +69,14 @@ class Findings:
             conclude_dry(self._run, changes)
             return []
         return await mend(self._run, changes) if changes else []
+
+    def _recall_deletions(self) -> None:
+        """Put aside what an interrupted run has deleted and not told: no walk can meet it any more."""
+        track = self._run.track
+        gone = track.unsaid_deletions()
+        for key in sorted(gone - self._spool.among(gone)):
+            self._spool.add(Candidate(key, track.written[key].segment, 0, "replica"))
+            self._run.report.scanned_replica += 1  # it was there when the run began
 
     def _put_aside(self, found: Extraneous) -> None:
         self._spool.add(Candidate(found.key, found.segment, len(found.replica), "replica"))

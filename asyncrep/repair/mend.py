@@ -18,7 +18,7 @@ from asyncrep.errors import (
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.items.equality import decode_image, differing_attributes, same_item
 from asyncrep.jobs.journal import apply_noted, was_refused
-from asyncrep.model import Extraneous, Put, State
+from asyncrep.model import Delete, Extraneous, Put, State
 from asyncrep.repair.plan import plan
 from asyncrep.repair.review import changed_since
 
@@ -105,6 +105,7 @@ class _Mending:
         self._open = {found.key: found for found in batch}
         self._remarks: dict[bytes, list[str]] = {}
         self._put: dict[bytes, bytes] = {}
+        self._taking_back: set[bytes] = set()
         self._unsettled: dict[bytes, str] = {}
 
     async def write_and_verify(self, batch: Sequence[Discrepancy]) -> list[bytes]:
@@ -149,7 +150,7 @@ class _Mending:
         elif isinstance(found, Extraneous) and not deleting:
             ours = self._put.get(key)
             if ours is not None and same_item(ours, found.replica):
-                self._remark(key, _DELETED_AGAIN)  # taking our own write back is no deletion of theirs
+                self._taking_back.add(key)  # taking our own write back is no deletion of theirs
                 return found
             self._forget(key)
             self.leftovers.append(found)
@@ -227,6 +228,8 @@ class _Mending:
         self._unsettled[key] = _UNVERIFIED
         if isinstance(mutation, Put):
             self._put[key] = mutation.image
+        elif isinstance(mutation, Delete) and key in self._taking_back:
+            self._remark(key, _DELETED_AGAIN)
         for remark in _remarks(found, outcome, self._run.comparison.ignore):
             self._remark(key, remark)
         return True
