@@ -162,6 +162,8 @@ def parse_storage(text: str) -> Path | S3Place:
     Raises:
         LocationError: it is none of these.
     """
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise LocationError(f"{text!r} is not a path: it is no UTF-8.")  # nor could a journal or job name it
     scheme, separator, rest = text.partition("://")
     if not separator:
         if not text or "\0" in text:

@@ -93,6 +93,7 @@ def cure(error: Exception) -> Cure:
     """Tell whether the call that failed with ``error`` is worth trying again."""
     from botocore.exceptions import ClientError, HTTPClientError, SSLError  # noqa: PLC0415
     from botocore.exceptions import ConnectionError as ConnectError  # noqa: PLC0415 - no Python ConnectionError
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     if isinstance(error, ClientError):
         code, status = _code(error), _status(error)
@@ -101,7 +102,7 @@ def cure(error: Exception) -> Cure:
         return Cure.RETRY if code in _TRANSIENT or status >= 500 else Cure.NONE
     if isinstance(error, SSLError):
         return Cure.NONE
-    transient = (*_DAMAGED, HTTPClientError, ConnectError, ConnectionError, TimeoutError)
+    transient = (*_DAMAGED, ResponseParserError, HTTPClientError, ConnectError, ConnectionError, TimeoutError)
     return Cure.RETRY if isinstance(error, transient) else Cure.NONE
 
 
@@ -129,6 +130,7 @@ def translate(error: Exception, action: str, place: str) -> ServiceError | None:
         place: the table, as the user named it.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     if isinstance(error, ClientError):
         return _from_answer(error, action, place)
@@ -139,7 +141,7 @@ def translate(error: Exception, action: str, place: str) -> ServiceError | None:
             f"No AWS credentials for {place}: {_sentence(error)} "
             "Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile."
         )
-    if isinstance(error, _DAMAGED):
+    if isinstance(error, (*_DAMAGED, ResponseParserError)):
         return errors.UnreachableError(f"{action} on {place}: the answer was damaged: {_sentence(error)}")
     if isinstance(error, BotoCoreError | ConnectionError | TimeoutError):
         return errors.UnreachableError(f"{action} on {place} could not reach the service: {_sentence(error)}")

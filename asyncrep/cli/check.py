@@ -292,7 +292,7 @@ def _spelled_out(place: Path | str | None) -> str | None:
 
     if place is None or place == STDOUT:
         return None if place is None else str(place)
-    where = parse_storage(place) if isinstance(place, str) else place
+    where = parse_storage(str(place))
     return str(where) if isinstance(where, S3Place) else str(where.absolute())
 
 

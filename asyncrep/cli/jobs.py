@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asyncrep.jobs.merge import Merged
 
 HELP = """
-List, show, remove and merge the jobs of [bold]diff-tables --job[/bold].
+List, show, remove and merge jobs: runs of [bold]diff-tables[/bold] that go on after an interruption.
 
 Without a command all jobs in the state folder are listed. One that is kept elsewhere is called by its place: a path
 with a slash in it, or s3://BUCKET/PREFIX.

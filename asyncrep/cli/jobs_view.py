@@ -35,6 +35,7 @@ _COUNTS = (
     "in_flight", "expired", "repaired", "contested", "failed", "skipped", "present",
 )  # fmt: skip
 _SEGMENTS_SHOWN = 64
+_WIDE = 10_000
 
 
 # ── The list ────────────────────────────────────────────────────────────────────────────────────────
@@ -46,7 +47,10 @@ def show_list(console: Console, seen: Sequence[Seen]) -> None:
     if not jobs:
         say(console, "There are no jobs in the state folder; diff-tables --job NAME begins one.")
     else:
-        console.print(_table(console, jobs))
+        table = _table(jobs, "\n" if console.is_terminal else None)
+        if not console.is_terminal:
+            console.width = _WIDE  # in a pipe or a log nothing is cut or broken
+        console.print(table)
     for each in jobs:
         if each.problem is not None:
             say(console, f"{each.name}: {each.problem}", "bold red")
@@ -59,23 +63,22 @@ def show_list(console: Console, seen: Sequence[Seen]) -> None:
             )
 
 
-def _table(console: Console, jobs: Sequence[Seen]) -> Table:
+def _table(jobs: Sequence[Seen], line_break: str | None) -> Table:
+    """Return the jobs, each in one line, or in two where a line can be broken."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold")
-    # In a pipe or a log nothing is cut or broken.
-    free: dict[str, Any] = {"no_wrap": not console.is_terminal, "overflow": "fold"}
-    for title in ("job", "tables", "task", "state"):
-        table.add_column(title, **free)
+    for title in ("job", "tables"):
+        table.add_column(title, overflow="fold")
+    for title in ("task", "state"):
+        table.add_column(title, no_wrap=True)
     for title in ("segments", "items", "discrepancies"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("saved (UTC)", no_wrap=True)
     for each in jobs:
-        table.add_row(*_row(each))
-    if not console.is_terminal:
-        console.width = max(console.width, console.measure(table).maximum)
+        table.add_row(*_row(each, line_break))
     return table
 
 
-def _row(seen: Seen) -> list[Text | str]:
+def _row(seen: Seen, line_break: str | None) -> list[Text | str]:
     status = Text(seen.status, _STYLES.get(seen.status, ""))
     state = seen.state
     if state is None:
@@ -84,13 +87,13 @@ def _row(seen: Seen) -> list[Text | str]:
     segments = f"{told['segments_done']:,} of {told['segments']:,}" if state.mark else ""
     return [
         Text(printable(seen.name)),
-        Text(printable(f"{told['primary']} → {told['replica']}")),
+        Text(f"{printable(str(told['primary']))}{line_break or ' '}→ {printable(str(told['replica']))}"),
         _task(state),
         status,
         segments,
         f"{told['scanned']:,}",
         f"{told['discrepancies']:,}",
-        f"{saved_at(state):%Y-%m-%d %H:%M:%S}, {_ago(saved_at(state))}",
+        f"{saved_at(state):%Y-%m-%d %H:%M:%S}{line_break or ', '}{_ago(saved_at(state))}",
     ]
 
 
@@ -182,11 +185,7 @@ def show_job(console: Console, seen: Seen, state: State) -> None:
         ("begun", _when(state.begun)),
         ("saved", f"{_when(state.saved)}, {_ago(saved_at(state))}, by asyncrep {state.version}"),
         ("runs", f"{state.runs:,}"),
-        *(
-            (option, spelled(value))
-            for option, value in state.options.items()
-            if value not in (None, False, [])
-        ),
+        *((option, spelled(value)) for option, value in state.options.items() if _is_given(value)),
         *((f"{option} holds", f"{length:,} bytes") for option, length in state.outputs.items() if length),
     ]
     if journal := journal_of(state):

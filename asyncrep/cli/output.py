@@ -30,8 +30,8 @@ _NOT_DRIFT = frozenset({State.IN_FLIGHT, State.EXPIRED})
 
 _encode = msgspec.json.Encoder().encode
 
+_SUSPECT = re.compile("[^ -~]")
 _WHITE_SPACE = bytes.maketrans(b"\t\n\r", b"   ")
-_NOT_PLAIN = re.compile(r"[^\n -~]+")
 
 
 class OutputError(AsyncrepError):
@@ -39,11 +39,11 @@ class OutputError(AsyncrepError):
 
 
 def json_line(found: Discrepancy, ignored: Collection[str] = ()) -> bytes:
-    """Return a discrepancy as one line of JSON; images go in as they came from the service.
+    """Return a discrepancy as one line of JSON; images go in as they came from the service, but harmless.
 
     ``ignored`` attributes are not named among those that differ.
     """
-    return _encode({
+    return harmless(_encode({
         "kind": found.kind,
         "key": Raw(found.key),
         "primary": _image(found.primary),
@@ -55,7 +55,7 @@ def json_line(found: Discrepancy, ignored: Collection[str] = ()) -> bytes:
         "attributes": (
             changes(found.primary, found.replica, ignored)._asdict() if isinstance(found, Different) else None
         ),
-    }) + b"\n"  # fmt: skip
+    })) + b"\n"  # fmt: skip
 
 
 def combined_line(found: Discrepancy) -> bytes:
@@ -63,20 +63,32 @@ def combined_line(found: Discrepancy) -> bytes:
     if found.state in _NOT_DRIFT or found.reason == AGREES:
         return b""
     sigil = b"!" if found.state is State.FAILED else _SIGILS[found.kind]
-    return sigil + b" " + found.key + b"\n"
+    return sigil + b" " + harmless(found.key) + b"\n"
 
 
 def print_json(told: object) -> None:
     """Print a result for programs on stdout, one line."""
-    sys.stdout.buffer.write(in_ascii(_encode(told)) + b"\n")
+    try:
+        encoded = _encode(told)
+    except UnicodeEncodeError:  # the name of a file that is no text
+        encoded = json.dumps(msgspec.to_builtins(told)).encode()
+    sys.stdout.buffer.write(harmless(encoded) + b"\n")
     sys.stdout.flush()
 
 
-def in_ascii(line: bytes) -> bytes:
-    """Return JSON that means the same, with everything escaped that could steer a terminal."""
-    if line.isascii() and line.decode("ascii").isprintable():
-        return line
-    return _NOT_PLAIN.sub(lambda found: json.dumps(found[0])[1:-1], line.decode(errors="replace")).encode()
+def harmless(encoded: bytes) -> bytes:
+    """Return JSON that means the same, in which what could steer a terminal is escaped.
+
+    JSON escapes the control characters of ASCII anyhow; there are others, as those that write backwards.
+    """
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    text = encoded.decode(errors="replace")
+    if text.isprintable():
+        return encoded
+    return _SUSPECT.sub(
+        lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text
+    ).encode()
 
 
 @contextmanager
@@ -139,16 +151,16 @@ class _Lines:
         self._path = path
         self._line = line
         self._keep = keep
+        self._length = keep or 0
         self._cut = False
         self._file: IO[bytes]
 
     def __enter__(self) -> Self:
-        self._created = self._path != STDOUT and not self._path.exists()
-        if self._created and self._keep:
-            raise UsageError(f"{self._path} is gone: {self._keep:,} bytes of it belong to the job.")
         try:
+            self._created = self._path != STDOUT and not self._path.exists()
+            if self._created and self._keep:
+                raise UsageError(f"{self._path} is gone: {self._keep:,} bytes of it belong to the job.")
             self._file = sys.stdout.buffer if self._path == STDOUT else _open_private(self._path)
-            self._is_terminal = self._file.isatty()
             self._go_on()
         except OSError as error:
             raise UsageError(f"Cannot write to {self._path}: {error.strerror}.") from error
@@ -176,18 +188,17 @@ class _Lines:
         """Write one discrepancy."""
         with self._telling():
             self._begin()
-            line = self._line(found)
-            self._file.write(in_ascii(line) if self._is_terminal else line)
+            self._length += self._file.write(self._line(found))
             if self._path == STDOUT:
                 self._file.flush()  # a reader on the other end of a pipe wants it now
 
     def length(self) -> int:
-        """Return how many bytes were written so far; none where nothing can be cut off again."""
+        """Return how many bytes of whole lines were written; none where nothing can be cut off again."""
         if not self._is_file:
             return 0
         with self._telling():
             self._begin()
-            return self._file.tell()
+            return self._length
 
     def sync(self) -> None:
         """Make what was written durable."""

@@ -99,8 +99,8 @@ def exit_codes(*, verbose: bool) -> Iterator[None]:
 
 
 def _prepare_streams(*, verbose: bool) -> None:
-    assert logging.lastResort is not None
-    logging.lastResort.setFormatter(_PrintableFormatter())
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_PrintableFormatter())
     if not verbose:  # else botocore's own logging prints tracebacks where nobody configured any
         for library in ("botocore", "aiobotocore"):
             logging.getLogger(library).addHandler(logging.NullHandler())

@@ -293,7 +293,9 @@ class Undo:
 
 
 def _line(record: Undone) -> bytes:
-    return msgspec.json.encode(record.as_dict()) + b"\n"
+    from asyncrep.cli.output import harmless  # noqa: PLC0415
+
+    return harmless(msgspec.json.encode(record.as_dict())) + b"\n"
 
 
 class _Listener:

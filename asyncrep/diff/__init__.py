@@ -12,6 +12,10 @@ Steps:
     cause.py      what has likely led to a discrepancy, and what that rests on (pure)
     owners.py     which side's scan tells a discrepancy, so that none is told twice
     spool.py      keeps any number of records for later: on disk, when they are many
+    cause.py      what has likely led to a discrepancy (pure)
+    track.py      what was begun and is not decided, so that at any moment it is known how far a run is
+    resume.py     takes up what an interrupted run left undecided, or wrote and did not tell
+    saving.py     saves how far a run is into its job
     pipeline.py   puts the steps together; ``diff`` and what repair builds on
 
 Glossary:
@@ -21,5 +25,8 @@ Glossary:
     loose         a record that met no partner, or one that differs; it is probed, or confirmed.
     candidate     a record on which eventually consistent reads disagreed. A scan is no snapshot and a
                   replica lags, so it is no more than that.
+    open          said of a record that a scan has passed and nobody has decided.
+    owned         said of a record that somebody was told of and has not concluded.
+    unsaid        said of a write that a journal tells of and no report.
     verdict       what confirmation makes of a candidate: settled, or a discrepancy.
 """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asyncrep.model import Discrepancy
 
 
-_MENDED_BEFORE = "It was written before the run was interrupted; both sides agree on it now."
+_MENDED_BEFORE = "It was about to be written when the run was interrupted; both sides agree on it now."
 
 
 class Owners:
@@ -76,7 +76,6 @@ class Owners:
                 self._run.track.close(key, candidate.met_on)
             else:
                 self._run.track.hand_over(candidate)
-                self._remember(found)
                 untold.append(found)
         return untold
 

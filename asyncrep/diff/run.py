@@ -207,13 +207,16 @@ class Run(Generic[R]):
         return mark
 
     def conclude(self, found: Discrepancy) -> None:
-        """Count a discrepancy that reached its final state and tell the observer."""
+        """Tell the observer of a discrepancy that reached its final state, and count it.
+
+        In this order: one whose line could not be written is not done with.
+        """
+        self.observer.notice(Found(found))
         drift = self.report.drift
         self.report.count(found)
         self.track.concluded(found.key)
         if self.report.drift > drift:
             self._drifted.add(found.segment)
-        self.observer.notice(Found(found))
 
     def close(self) -> None:
         """Bring the report up to date for good, and forget what was put aside."""

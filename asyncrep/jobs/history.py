@@ -15,7 +15,7 @@ from asyncrep.jobs.media import HEADER_BYTES, HEADER_NAME
 from asyncrep.location import parse_storage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from asyncrep.aws.objects import Objects
     from asyncrep.location import S3Place
@@ -91,9 +91,9 @@ async def _from_file(path: Path) -> AsyncGenerator[Record, None]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is not a journal: it is no file.")
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is not a journal: it is no file.")
         return path.open("rb")
     except FileNotFoundError as error:
         raise UsageError(f"There is no journal {path}.") from error
@@ -134,6 +134,8 @@ async def _from_s3(objects: Objects) -> AsyncGenerator[Record, None]:
             parts.setdefault(written[1], []).append((int(written[2]), name))
         elif name != HEADER_NAME:
             yield Damaged(0, f"{objects.place}/{name}", "It is no part of a journal.")
+    for name in _missing(parts):
+        yield Damaged(0, f"{objects.place}/{name}", "This part of the journal is gone.")
     async with AsyncExitStack() as stack:
         writers = [
             await stack.enter_async_context(aclosing(_lines(objects, sorted(parts[by]))))
@@ -145,6 +147,14 @@ async def _from_s3(objects: Objects) -> AsyncGenerator[Record, None]:
                 yield record
 
 
+def _missing(parts: Mapping[str, Sequence[tuple[int, str]]]) -> Iterator[str]:
+    """Yield the names of parts that are not there and must have been: each writer numbers its own from 1."""
+    for by, written in parts.items():
+        numbers = {number for number, _ in written}
+        for number in sorted(set(range(1, max(numbers))) - numbers):
+            yield f"{by}-{number:08}.jsonl"
+
+
 _Line = tuple[bytes, int, str]
 
 
@@ -153,8 +163,10 @@ async def _lines(objects: Objects, parts: Iterable[tuple[int, str]]) -> AsyncGen
     for _, name in parts:
         found = await objects.get(name)
         where = f"{objects.place}/{name}"
+        if found is None:
+            raise UsageError(f"{where} was removed while the journal was read.")
         # Not splitlines(), which also splits at characters that may be in a line.
-        for number, line in enumerate((found[0] if found else b"").split(b"\n"), 1):
+        for number, line in enumerate(found[0].split(b"\n"), 1):
             if line:
                 yield line + b"\n", number, where
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import msgspec
 
-from asyncrep.errors import UsageError
+from asyncrep.errors import ConditionFailedError, JobError, UsageError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.jobs.entries import timestamp
 from asyncrep.jobs.mark import Mark
@@ -91,7 +90,6 @@ class State(msgspec.Struct, kw_only=True):
     journal: str | None = None
 
 
-_NO_DIGITS = re.compile("[^0-9]")
 _decode = msgspec.json.Decoder(State).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -137,15 +135,17 @@ class Job:
         """Take note that another process works on it; to be called before anything is written anywhere.
 
         Raises:
+            UsageError: another process took it at the same time.
             JobError: the state cannot be written.
         """
         self.state.runs += 1
         self.state.working = True
-        await self._write()
-
-    def own_journal(self) -> str:
-        """Return the place of the job's journal: the one that it has, or a new one beside its state."""
-        return self.state.journal or self._store.new_journal(_stamp(self.state))
+        try:
+            await self._write()
+        except JobError as error:
+            if isinstance(error.__cause__, ConditionFailedError):
+                raise UsageError(str(error)) from error
+            raise
 
     async def read_journal(self, place: str) -> None:
         """Find out what runs before this one wrote and did not tell.
@@ -312,10 +312,3 @@ def spelled(value: Any) -> str:
     if value is True:
         return "given"
     return _encode(value).decode()
-
-
-def _stamp(state: State) -> str:
-    """Return what tells the journal of this job from that of another one of its name."""
-    return (
-        f"{_NO_DIGITS.sub('', state.begun[:10])}T{_NO_DIGITS.sub('', state.begun[11:19])}Z-{state.holder[:6]}"
-    )

@@ -169,10 +169,22 @@ async def look_at(name: str) -> Seen:
         async with open_objects(place) as objects:
             seen = await _seen(name, place, S3Store(objects, secrets.token_hex(8)))
     else:
-        seen = await _seen(name, place, FolderStore(place)) if place.is_dir() else None
+        seen = await _seen(name, place, FolderStore(place)) if _is_folder(place) else None
     if seen is None:
         raise UsageError(f"There is no job in {place}.")
     return seen
+
+
+def _is_folder(place: Path) -> bool:
+    """Tell whether there is such a folder.
+
+    Raises:
+        UsageError: there cannot be, or it may not be looked at.
+    """
+    try:
+        return place.is_dir()
+    except OSError as error:
+        raise UsageError(f"The job in {place} cannot be read: {error.strerror}.") from error
 
 
 async def _seen(name: str, place: Path | S3Place, store: JobStore) -> Seen | None:
@@ -217,7 +229,7 @@ async def check_removable(name: str) -> Seen:
         ServiceError: S3 could not be asked.
     """
     place = job_place(name)
-    if isinstance(place, Path) and place.parent == jobs_folder() and place.is_dir():
+    if isinstance(place, Path) and place.parent == jobs_folder() and _is_folder(place):
         seen = await _seen_in_folder(name, place) or Seen(name, place, "removed", _NOTHING)
     else:
         seen = await look_at(name)

@@ -27,7 +27,7 @@ STATE_NAME = "state.json"
 PART = re.compile(r"(?:aside|told)-[0-9]{6,}-[0-9a-f]+\.jsonl")
 """What the documents beside the state are called: what they hold, a number, and who has written them."""
 
-_JOURNAL = re.compile(r"journal-[0-9]{8}T[0-9]{6}Z-[0-9a-f]+(?:\.jsonl|/.*)", re.DOTALL)
+_JOURNAL = re.compile(r"journal-[0-9]{8}T[0-9]{6}\.jsonl(?:/.*)?", re.DOTALL)
 _DRAFT = re.compile(r"\.(?:state\.json|(?:aside|told)-[0-9a-f-]+\.jsonl)\.[A-Za-z0-9_]+")
 
 
@@ -57,9 +57,6 @@ class JobStore(Protocol):
         Raises:
             AsyncrepError: that was not possible.
         """
-
-    def new_journal(self, stamp: str) -> str:
-        """Return the place of a journal of its own, beside the documents; ``stamp`` tells it from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +161,6 @@ class FolderStore:
         except OSError as error:
             raise JobError(f"The job in {self._folder} cannot be removed: {error.strerror}.") from error
 
-    def new_journal(self, stamp: str) -> str:
-        """Return the place of a journal in the folder."""
-        return str(self._folder.absolute() / f"journal-{stamp}.jsonl")
-
 
 class S3Store:
     """Documents under a name in S3. A process notices another one when it replaces the state.
@@ -220,10 +213,6 @@ class S3Store:
     async def remove(self, names: Sequence[str]) -> None:
         """Remove objects."""
         await self._objects.remove(names)
-
-    def new_journal(self, stamp: str) -> str:
-        """Return the place of a journal under the name."""
-        return str(S3Place(self._objects.place.bucket, self._objects.place.under(f"journal-{stamp}")))
 
 
 @asynccontextmanager

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 async def unsaid_writes(place: Path | S3Place, mark: Mark) -> tuple[dict[bytes, Written], dict[str, int]]:
     """Return what a journal tells and the report of a mark does not, by key, and each writer's last number.
 
-    A write that was noted after the mark was made is untold. One noted before it is untold only where the
-    mark says so of its record. The first write to a record counts: it knows what was there before.
+    Only writers that the mark knows are the job's: others may share its journal. A write that was noted after
+    the mark was made is untold; one noted before it is untold only where the mark says so of its record. Of
+    several writes that were to mend the same discrepancy the first counts, as it knows what was there before;
+    of several discrepancies the last.
 
     Raises:
         UsageError: it cannot be read, or there is none although something was noted.
@@ -30,12 +32,14 @@ async def unsaid_writes(place: Path | S3Place, mark: Mark) -> tuple[dict[bytes, 
     try:
         async with read_journal(place) as records:
             async for record in records:
-                if not isinstance(record, Intent):
+                if not isinstance(record, Intent) or record.by not in mark.writes:
                     continue
                 last[record.by] = max(last.get(record.by, 0), record.n)
-                if record.n > mark.writes.get(record.by, 0) or record.key.decode() in unsaid:
+                if record.n > mark.writes[record.by] or record.key.decode() in unsaid:
                     found = Written(record.key, record.kind, record.segment, record.replica, record.cause)
-                    written.setdefault(record.key, found)
+                    before = written.setdefault(record.key, found)
+                    if before.kind != found.kind:
+                        written[record.key] = found
     except UsageError:
         if any(mark.writes.values()) or _exists(place):
             raise

@@ -11,7 +11,7 @@ from asyncrep.diff.run import Run, check_comparable, sensible_segments
 from asyncrep.diff.spool import Spool
 from asyncrep.errors import UsageError
 from asyncrep.jobs.journal import open_journal_if
-from asyncrep.parallel.messages import Job
+from asyncrep.parallel.messages import Brief
 from asyncrep.parallel.pool import Pool, number_of_shares, split_limits
 from asyncrep.progress import Note
 from asyncrep.repair.deletions import Deletions
@@ -98,7 +98,7 @@ async def run_in_processes(
         async with whole_run(run):
             with Spool() as spool:
                 in_bulk = task == "backfill" and await _is_empty(run)
-                job = Job(
+                brief = Brief(
                     task,
                     primary,
                     replica,
@@ -110,7 +110,7 @@ async def run_in_processes(
                     journal,
                 )
                 try:
-                    await Pool(run, job, processes, spool).work()
+                    await Pool(run, brief, processes, spool).work()
                 finally:
                     if noted is not None:
                         await noted.look()  # the workers may have begun it

@@ -24,7 +24,7 @@ M = TypeVar("M")
 # ── From the leading process ────────────────────────────────────────────────────────────────────────
 
 
-class Job(msgspec.Struct, tag=True):
+class Brief(msgspec.Struct, tag=True):
     """What every worker of a run is to know; comes first and once.
 
     ``in_bulk`` is for a backfill: the replica was found empty before it began. ``journal`` is where each
@@ -56,7 +56,7 @@ class Share(msgspec.Struct, tag=True):
     told: list[bytes] = []
 
 
-Order = Job | Share
+Order = Brief | Share
 
 
 # ── From a worker ───────────────────────────────────────────────────────────────────────────────────

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from asyncrep.model import Destination, Discrepancy, Segment
     from asyncrep.options import Limits
     from asyncrep.parallel.hire import Worker
-    from asyncrep.parallel.messages import Job, News
+    from asyncrep.parallel.messages import Brief, News
     from asyncrep.progress import PassName
 
 _SHARE_ITEMS = 5_000_000
@@ -115,7 +115,7 @@ class Pool:
 
     Args:
         run: the leading process's run; its report gets what the workers tell.
-        job: what every worker is to know.
+        brief: what every worker is to know.
         processes: how many workers there are.
         spool: gets the records that may be deleted when all is done.
         arguments: what starts a worker.
@@ -124,13 +124,13 @@ class Pool:
     def __init__(
         self,
         run: Run[Destination],
-        job: Job,
+        brief: Brief,
         processes: int,
         spool: Spool,
         arguments: Sequence[str] | None = None,
     ) -> None:
         self._run = run
-        self._job = job
+        self._brief = brief
         self._spool = spool
         self._arguments = arguments or command()
         self._processes = min(processes, len(run.segments))
@@ -139,7 +139,7 @@ class Pool:
         self._slowed: dict[int, float] = {}
         self._notes: set[str] = set()
         self._passes: tuple[PassName, ...] = (
-            ("backfill",) if job.task == "backfill" else ("primary", "replica")
+            ("backfill",) if brief.task == "backfill" else ("primary", "replica")
         )
 
     async def work(self) -> None:
@@ -168,7 +168,7 @@ class Pool:
         """Keep one worker busy while shares are waiting; hire another if it dies."""
         while self._waiting:
             async with hired(self._arguments) as worker:
-                worker.send(self._job)
+                worker.send(self._brief)
                 while self._waiting:
                     share = self._waiting.popleft()
                     if not await self._have_done(worker, share):
@@ -307,7 +307,7 @@ class Pool:
         )
         spent = share.counts
         # What a backfill in bulk has copied is told of once more as copied by whoever does it again.
-        kept = 0 if self._job.in_bulk else spent.copied
+        kept = 0 if self._brief.in_bulk else spent.copied
         share.kept += kept
         self._count(
             share,

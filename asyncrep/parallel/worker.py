@@ -25,11 +25,11 @@ from asyncrep.jobs.journal import open_journal_if
 from asyncrep.model import Extraneous, Segment
 from asyncrep.parallel.messages import (
     Aside,
+    Brief,
     Broken,
     Counts,
     Done,
     Frames,
-    Job,
     Said,
     Share,
     Told,
@@ -135,61 +135,61 @@ def _counts(report: Report, again: int) -> Counts:
 
 async def _serve(orders: asyncio.Queue[Order], channel: Channel) -> None:
     """Do what the orders say, until cancelled."""
-    job = await orders.get()
-    assert isinstance(job, Job)
+    brief = await orders.get()
+    assert isinstance(brief, Brief)
     async with (
-        job.primary.open() as primary,
-        job.replica.open() as replica,
-        open_journal_if(job.journal, primary, replica, job.replica) as journal,
+        brief.primary.open() as primary,
+        brief.replica.open() as replica,
+        open_journal_if(brief.journal, primary, replica, brief.replica) as journal,
     ):
         while True:
             share = await orders.get()
             assert isinstance(share, Share)
-            await _do(job, share, (primary, replica), channel, journal)
+            await _do(brief, share, (primary, replica), channel, journal)
 
 
 async def _do(
-    job: Job, share: Share, tables: tuple[Table, Table], channel: Channel, journal: Journal | None
+    brief: Brief, share: Share, tables: tuple[Table, Table], channel: Channel, journal: Journal | None
 ) -> None:
     """Do one share, and say that it is done."""
     clock = SystemClock()
-    teller = Teller(channel, frozenset(share.told), clock, found_copies=job.in_bulk and share.again)
+    teller = Teller(channel, frozenset(share.told), clock, found_copies=brief.in_bulk and share.again)
     run: Run[Destination] = Run.of(
         *tables,
-        limits=replace(job.limits, max_cost=share.max_cost),
-        comparison=job.comparison,
-        strategy=job.strategy,  # type: ignore[arg-type] # checked by Run.of
+        limits=replace(brief.limits, max_cost=share.max_cost),
+        comparison=brief.comparison,
+        strategy=brief.strategy,  # type: ignore[arg-type] # checked by Run.of
         segments=[Segment(index, share.total) for index in share.segments],
         observer=teller,
         clock=clock,
     )
     run.journal = journal
     teller.run = run
-    if job.task == "backfill":
+    if brief.task == "backfill":
         run.report.strategy = "backfill"
     try:
         async with whole_run(run):
-            await _carry_out(job, share, run, channel)
+            await _carry_out(brief, share, run, channel)
     finally:
         teller.tell_counts()
     channel.tell(Done())
 
 
-async def _carry_out(job: Job, share: Share, run: Run[Destination], channel: Channel) -> None:
-    match job.task:
+async def _carry_out(brief: Brief, share: Share, run: Run[Destination], channel: Channel) -> None:
+    match brief.task:
         case "diff":
             async with aclosing(concluded(run)) as found:
                 async for _ in found:
                     pass  # the observer was told
         case "repair":
             with Spool() as spool:
-                await Findings(run, job.rules, spool).mend()
+                await Findings(run, brief.rules, spool).mend()
                 records = [(key, segment, size) for key, segment, size, _ in spool]
                 for start in range(0, len(records), _ASIDE_GROUP):
                     channel.tell(Aside(records[start : start + _ASIDE_GROUP]))
         case "backfill":
             # Whoever died over the share has written: what is in the replica now is not to be overwritten.
-            await fill(run, in_bulk=job.in_bulk and not share.again, dry_run=job.rules.dry_run)
+            await fill(run, in_bulk=brief.in_bulk and not share.again, dry_run=brief.rules.dry_run)
 
 
 async def _listen(orders: asyncio.Queue[Order]) -> None:

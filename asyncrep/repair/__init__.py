@@ -11,6 +11,8 @@ Steps:
     stored.py    ``repair_stored``: what a stored diff lists, where both sides are still as it says
     stored_diff.py  reads a stored diff, checked line by line
     review.py    what of a record changed since somebody reviewed it (pure)
+    undo.py      ``undo``: takes back what a journal records as applied
+    take_back.py how the writes to one record are taken back, newest first (pure)
     record.py    ``diff_record`` and ``replicate_record``: one record
     explain.py   ``explain``: the story of one record
     past.py      what a journal tells of one record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from aiostream import stream
@@ -88,23 +89,25 @@ async def backfill(
     )
     run.report.strategy = "backfill"
     run.start(notes)
-    async with whole_run(run), saved(run, job):
+    async with whole_run(run):
         empty = resumed is None and await run.replica.is_empty()
-        if not empty:
+        run.track.filled_empty |= empty  # kept from the first save on: what is found there later is our own
+        if not empty and not run.track.filled_empty:
             run.observer.notice(Note("The replica is not empty: what it has already is left alone."))
-        await fill(run, in_bulk=empty, dry_run=dry_run)
+        async with saved(run, job):
+            await fill(run, in_bulk=empty, dry_run=dry_run)
     return run.report
 
 
 async def fill(run: Run[Destination], *, in_bulk: bool, dry_run: bool) -> None:
     """Copy the items of a run's segments; ``in_bulk`` where a strong read found the replica empty."""
-    run.track.filled_empty |= in_bulk
     filling = _Filling(run, in_bulk=in_bulk, dry_run=dry_run)
     run.observer.notice(PassStarted("backfill", run.estimate(run.primary.settings)))
     if run.report.scanned_primary:
         run.advance("backfill", run.report.scanned_primary)
-    begun = list(in_groups(run.track.take_up(["primary"])))
-    again = stages.mapped(stream.iterate(begun), filling.take_up, run.limits.concurrency)
+    begun = sorted(run.track.take_up(["primary"]), key=_segment)
+    groups = [group for _, entries in groupby(begun, _segment) for group in in_groups(list(entries))]
+    again = stages.mapped(stream.iterate(groups), filling.take_up, run.limits.concurrency)
     scanned = stages.mapped(
         batches(run, "primary", _BATCH, told_as="backfill"), filling.fill, run.limits.concurrency
     )
@@ -112,6 +115,10 @@ async def fill(run: Run[Destination], *, in_bulk: bool, dry_run: bool) -> None:
         async for _ in filled:
             run.tally()
     run.observer.notice(PassEnded("backfill"))
+
+
+def _segment(entry: Undecided) -> int:
+    return entry.segment
 
 
 @dataclass(slots=True)

@@ -74,6 +74,8 @@ class Findings:
         """Put aside what an interrupted run has deleted and not told: no walk can meet it any more."""
         track = self._run.track
         gone = track.unsaid_deletions()
+        if not gone:
+            return
         for key in sorted(gone - self._spool.among(gone)):
             self._spool.add(Candidate(key, track.written[key].segment, 0, "replica"))
             self._run.report.scanned_replica += 1  # it was there when the run began

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from asyncrep.aws.guard import is_whole
 from asyncrep.diff.confirm import Candidate, confirm, read_strongly, same_side
 from asyncrep.errors import (
     AsyncrepError,
-    BudgetExhaustedError,
-    CredentialsError,
-    JournalError,
-    PermissionDeniedError,
     ServiceError,
-    TableNotFoundError,
 )
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.items.equality import decode_image, differing_attributes, same_item
@@ -21,9 +17,10 @@ from asyncrep.jobs.journal import apply_noted, was_refused
 from asyncrep.model import Delete, Extraneous, Put, State
 from asyncrep.repair.plan import plan
 from asyncrep.repair.review import changed_since
+from asyncrep.repair.rules import ENDS_THE_RUN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from asyncrep.diff.confirm import Verdict
     from asyncrep.diff.run import Run
@@ -32,21 +29,17 @@ if TYPE_CHECKING:
 ROUNDS = 4
 """How often a record is written, verified and confirmed again before it is ``contested``."""
 
-_ENDS_THE_RUN = (
-    BudgetExhaustedError,
-    CredentialsError,
-    JournalError,
-    PermissionDeniedError,
-    TableNotFoundError,
-)
-"""What fails every record alike."""
-
 _CONTESTED = f"Somebody else kept changing the record during {ROUNDS} attempts to repair it."
 _DELETED_AGAIN = "The primary's item was deleted meanwhile, so the copy just made was deleted again."
 _FOUND_GONE = "It was gone when it was looked at again; what it held last is not known."
-_UNVERIFIED = "It was written, but the run ended before that could be verified."
 _WRITTEN_BEFORE = "What was reviewed had been written before that was seen."
-_UNKNOWN = "Whether the write landed is not known: the run ended while it was under way."
+
+
+class _Unsettled(StrEnum):
+    """What is known of a record that is written and not verified; its value says it."""
+
+    UNKNOWN = "Whether the write landed is not known: the run ended while it was under way."
+    UNVERIFIED = "It was written, but the run ended before that could be verified."
 
 
 async def mend(
@@ -106,7 +99,7 @@ class _Mending:
         self._remarks: dict[bytes, list[str]] = {}
         self._put: dict[bytes, bytes] = {}
         self._taking_back: set[bytes] = set()
-        self._unsettled: dict[bytes, str] = {}
+        self._unsettled: dict[bytes, _Unsettled] = {}
 
     async def write_and_verify(self, batch: Sequence[Discrepancy]) -> list[bytes]:
         """Write a batch once and verify it; return the keys that have to be looked at again."""
@@ -166,7 +159,7 @@ class _Mending:
 
     def _conclude_changed(self, found: Discrepancy, change: str) -> None:
         """Conclude a record as it is now, not as it was reviewed."""
-        if self._unsettled.get(found.key) == _UNVERIFIED:
+        if self._unsettled.get(found.key) is _Unsettled.UNVERIFIED:
             self._remark(found.key, _WRITTEN_BEFORE)
         sentences = [change, *self._remarks.get(found.key, [])]
         self._forget(found.key)
@@ -199,8 +192,8 @@ class _Mending:
             for mutation in plan(found, self._run.comparison.ignore):
                 if not await self._apply(found, mutation):
                     return False
-        except _ENDS_THE_RUN as error:
-            if was_refused(error) and self._unsettled.get(found.key) == _UNKNOWN:
+        except ENDS_THE_RUN as error:
+            if was_refused(error) and self._unsettled.get(found.key) is _Unsettled.UNKNOWN:
                 self._unsettled.pop(found.key)
             return error
         except ServiceError as error:
@@ -221,16 +214,16 @@ class _Mending:
             replica,
             found,
             mutation,
-            sending=lambda: self._unsettled.setdefault(key, _UNKNOWN),
+            sending=lambda: self._unsettled.setdefault(key, _Unsettled.UNKNOWN),
         )
         if not outcome.applied:
             return False
-        self._unsettled[key] = _UNVERIFIED
+        self._unsettled[key] = _Unsettled.UNVERIFIED
         if isinstance(mutation, Put):
             self._put[key] = mutation.image
         elif isinstance(mutation, Delete) and key in self._taking_back:
             self._remark(key, _DELETED_AGAIN)
-        for remark in _remarks(found, outcome, self._run.comparison.ignore):
+        for remark in remarks(found, outcome, self._run.comparison.ignore):
             self._remark(key, remark)
         return True
 
@@ -248,28 +241,26 @@ class _Mending:
         return self._open.pop(key)
 
 
-def _remarks(found: Discrepancy, outcome: Outcome, ignored: Sequence[str] | frozenset[str]) -> list[str]:
+def remarks(found: Discrepancy, outcome: Outcome, ignored: Collection[str]) -> list[str]:
     """Say what the old image tells that the precondition could not check."""
-    remarks = [outcome.caveat] if outcome.caveat else []
+    said = [outcome.caveat] if outcome.caveat else []
     if found.replica is None or outcome.old is None:
-        return remarks
+        return said
     read, old = decode_image(found.replica), decode_image(outcome.old)
     if isinstance(found, Extraneous):
         moved = differing_attributes(read, old)
         gained = [name for name in moved if name not in read]
         others = [name for name in moved if name in read]
         if gained:
-            remarks.append(f"The deleted item had gained attributes since it was read: {', '.join(gained)}.")
+            said.append(f"The deleted item had gained attributes since it was read: {', '.join(gained)}.")
         if others:
-            remarks.append(
-                f"Attributes of the deleted item had changed since it was read: {', '.join(others)}."
-            )
-        return remarks
+            said.append(f"Attributes of the deleted item had changed since it was read: {', '.join(others)}.")
+        return said
     primary = decode_image(found.primary or b"{}")
     mended = set(differing_attributes(primary, read, ignored))
     kept = [name for name in differing_attributes(read, old, ignored) if name not in mended]
     if kept:
-        remarks.append(
+        said.append(
             f"Meanwhile somebody changed other attributes; they were left as they are: {', '.join(kept)}."
         )
-    return remarks
+    return said

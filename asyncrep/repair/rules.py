@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asyncrep.errors import UsageError
+from asyncrep.errors import (
+    BudgetExhaustedError,
+    CredentialsError,
+    JournalError,
+    PermissionDeniedError,
+    TableNotFoundError,
+    UsageError,
+)
 from asyncrep.model import State
 
 if TYPE_CHECKING:
@@ -13,6 +20,15 @@ if TYPE_CHECKING:
 
     from asyncrep.diff.run import Run
     from asyncrep.model import Destination, Discrepancy, Source
+
+ENDS_THE_RUN = (
+    BudgetExhaustedError,
+    CredentialsError,
+    JournalError,
+    PermissionDeniedError,
+    TableNotFoundError,
+)
+"""What fails every record alike."""
 
 _DEED = {"missing": "put", "different": "patched", "extraneous": "deleted"}
 

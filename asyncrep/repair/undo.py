@@ -15,13 +15,8 @@ from asyncrep.cost.prices import load_prices
 from asyncrep.diff.confirm import read_strongly
 from asyncrep.errors import (
     AsyncrepError,
-    BudgetExhaustedError,
-    CredentialsError,
     IncompleteUndoError,
-    JournalError,
-    PermissionDeniedError,
     ServiceError,
-    TableNotFoundError,
     UsageError,
 )
 from asyncrep.flow import stages
@@ -35,6 +30,8 @@ from asyncrep.jobs.history import read_journal
 from asyncrep.jobs.journal import apply_noted, was_refused
 from asyncrep.options import Limits
 from asyncrep.progress import Advanced, Note, PassEnded, PassStarted, Silent, UndoStarted
+from asyncrep.repair.mend import remarks
+from asyncrep.repair.rules import ENDS_THE_RUN
 from asyncrep.repair.take_back import UndoState, deeds, is_open, plan_take_back, sentences
 from asyncrep.report import UndoReport
 
@@ -58,13 +55,6 @@ _GROUP_BYTES = 1024 * 1024
 _GROUPS_AT_ONCE = 8
 _DAMAGED_TOLD = 10
 
-_ENDS_THE_UNDO = (
-    BudgetExhaustedError,
-    CredentialsError,
-    JournalError,
-    PermissionDeniedError,
-    TableNotFoundError,
-)
 _KEPT_CHANGING = f"Somebody else kept changing the record during {_ROUNDS} attempts to take it back."
 _ANSWER_LOST = "The answer to the write that took it back was lost."
 _REST = "What could be taken back of it was."
@@ -292,7 +282,7 @@ class _Undoing:
 
     def _ended(self, attempt: _Attempt, error: BaseException) -> AsyncrepError | None:
         """Conclude a record that an error ended; return the error, or raise it, if it ends all of them."""
-        if isinstance(error, ServiceError) and not isinstance(error, _ENDS_THE_UNDO):
+        if isinstance(error, ServiceError) and not isinstance(error, ENDS_THE_RUN):
             self._conclude(attempt, UndoState.FAILED, str(error))
             return None
         if attempt.sent:
@@ -323,8 +313,7 @@ class _Undoing:
                 attempt.unsure = attempt.unsure or outcome.unsure
                 return False
             attempt.applied += 1
-            if outcome.caveat:
-                attempt.caveats.append(outcome.caveat)
+            attempt.caveats += remarks(step.found, outcome, ())
         return True
 
     async def _apply(self, attempt: _Attempt, step: Step) -> Outcome:

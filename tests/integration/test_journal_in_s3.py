@@ -38,7 +38,7 @@ async def replica(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 @pytest.fixture
-async def place(replica: Table) -> S3Place:
+async def place(replica: Table) -> S3Place:  # noqa: ARG001 - what sets the endpoint
     """A bucket of its own, and a prefix with everything that S3 allows."""
     bucket = f"bucket-{uuid.uuid4().hex[:12]}"
     async with session().client("s3", region_name="us-east-1") as client:
@@ -157,3 +157,16 @@ async def test_what_is_no_journal_is_refused_and_what_is_no_part_is_told(
         f"{place}/other",
         f"{place}/0-0000001.jsonl",
     }
+
+
+async def test_a_part_that_is_gone_is_told(replica: Table, place: S3Place, objects: Objects) -> None:
+    async with open_journal(place, replica, primary="us-east-1/orders") as journal:
+        for name in "abc":
+            await journal.intend(*put(name))
+    parts = [name async for name in objects.names() if name.startswith(journal.by)]
+    assert len(parts) == 3
+    await objects.remove([parts[1]])
+    found = await records(place)
+    [damaged] = [record for record in found if isinstance(record, Damaged)]
+    assert damaged.where == f"{place}/{parts[1]}"
+    assert [record.key for record in found if isinstance(record, Intent)] == [key("a"), key("c")]

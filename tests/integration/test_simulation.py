@@ -1,8 +1,10 @@
-"""Seeded simulations: a repair among live writers and faults loses nothing it did not read, and converges.
+"""Simulations over HTTP: a repair among live writers and faults loses nothing it did not read, and converges.
 
-Each seed makes two tables, writers that act on both sides between a repair's requests, a lag and a
-sequence of faults. While the writers act, every value that the repair overwrites or deletes must be one
-that a strong read had shown it; once they stop, one more repair makes the tables equal.
+Thousands of stories are played without HTTP, see tests/simulation; here the client takes part, whose calls
+are throttled, damaged, cut off and left unprocessed, and tried again. Each seed makes two tables, writers
+that act on both sides between a repair's requests, a lag and a sequence of faults. While the writers act,
+every value that the repair overwrites or deletes must be one that a strong read had shown it; once they
+stop, one more repair makes the tables equal.
 """
 
 from __future__ import annotations
@@ -12,35 +14,28 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from asyncrep import Comparison, Found, Limits, RetryPolicy, Rules
-from tests.support.scenario import NAME, PRIMARY, REPLICA, Log, Scene, item, scene
-from tests.support.values import canonical
+from tests.support.request import store
+from tests.support.scenario import NAME, PRIMARY, REPLICA, Log, Scene, scene
+from tests.support.simulated.writers import Hand, Marks, marks
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from tests.support.scripted import ScriptedDynamo
     from tests.support.tables import ScriptedTable
-    from tests.support.values import Item
 
-SEEDS = range(100, 130)
+SEEDS = range(100, 112)
 READS = ("Scan", "BatchGetItem")
 WRITES = ("PutItem", "UpdateItem", "DeleteItem")
 KEYS = 24
 ACTIONS = 60
 RACES = 60
 _GAINED = re.compile(r"since it was read: ([a-h, ]+)")
-
-Marks = frozenset[tuple[str, "Hashable"]]
-
-
-def marks(held: Item | None) -> Marks:
-    """The attributes of an item with their values; no two writers ever write the same value."""
-    return frozenset((name, canonical(value)) for name, value in (held or {}).items())
 
 
 def target(endpoint: ScriptedDynamo) -> str:
@@ -58,29 +53,17 @@ class Writers:
     chance: random.Random
     left: int = ACTIONS
     races: int = RACES
-    serial: int = 0
 
-    def value(self) -> Any:
-        """A value that nothing else has, of some type."""
-        self.serial += 1
-        kinds = (self.serial, f"v{self.serial}", {f"s{self.serial}", "t"}, [self.serial, {"deep": None}])
-        return self.chance.choice(kinds)
-
-    def fresh(self, key: str) -> Item:
-        names = self.chance.sample("abcdef", self.chance.randint(0, 4))
-        return item(key, **{name: self.value() for name in names})
+    def __post_init__(self) -> None:
+        self._hand = Hand(self.chance)
 
     def drift(self) -> None:
         """Both tables, drifted in every way."""
-        for number in range(KEYS):
-            key = f"k{number:02}"
-            ours, theirs = self.fresh(key), self.fresh(key)
-            partly = ours | item(key, **{self.chance.choice("abcdef"): self.value()})
-            sides = [(ours, ours), (ours, partly), (ours, theirs), (ours, {}), ({}, theirs), ({}, {})]
-            for table, held in zip(
-                (self.play.primary, self.play.replica), self.chance.choice(sides), strict=True
-            ):
-                if held:
+        ways = self._hand.ways(KEYS)
+        for number, way in enumerate(ways):
+            sides = self._hand.drifted(f"k{number:02}", way)
+            for table, held in zip((self.play.primary, self.play.replica), sides, strict=True):
+                if held is not None:
                     table.put(held)
 
     def act(self, *_: object) -> None:
@@ -98,16 +81,7 @@ class Writers:
             self.change(table, target(self.play.endpoint))
 
     def change(self, table: ScriptedTable, key: str) -> None:
-        held = table.items.get(key)
-        action = self.chance.choice(("add", "add", "change", "delete", "put"))
-        if held is None or action == "put":
-            table.put(self.fresh(key))
-        elif action == "delete":
-            table.delete(key)
-        elif action == "add":
-            table.put(held | item(key, **{self.chance.choice("abcdefgh"): self.value()}))
-        elif names := [name for name in held if name != "id"]:
-            table.put(held | item(key, **{self.chance.choice(names): self.value()}))
+        store(table, key, self._hand.change(key, table.get(key)))
 
 
 @dataclass

@@ -8,7 +8,7 @@ import shutil
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from asyncrep import Comparison, Limits, Rules, VirtualClock, backfill, repair
 from asyncrep.cli.output import json_line, opened
@@ -47,7 +47,7 @@ class PacedClock(VirtualClock):
         """Sleep; before the next save wait for a few calls."""
         if seconds in _SAVE_PAUSES:
             until = len(self._endpoint.calls) + self._chance.randint(1, self._most)
-            while len(self._endpoint.calls) < until:
+            while len(self._endpoint.calls) < until:  # noqa: ASYNC110 - the endpoint has no events
                 await asyncio.sleep(0)
             return
         await super().sleep(seconds)
@@ -124,7 +124,7 @@ class JobRuns:
             self.killer.at = len(self.play.endpoint.calls) + self.chance.randint(1, calls)
             self.killer.task = asyncio.ensure_future(self._run())
             try:
-                return await self.killer.task
+                return cast("Report", await self.killer.task)
             except asyncio.CancelledError:
                 if killed:
                     self.killer.leave_as_killed()

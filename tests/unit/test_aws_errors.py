@@ -9,6 +9,7 @@ from typing import Any
 import botocore.exceptions as aws
 import msgspec
 import pytest
+from botocore.parsers import ResponseParserError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,7 +76,12 @@ NO_CONNECTION = [
     aws.ConnectTimeoutError(endpoint_url=ENDPOINT, error="slow"),
     aws.ProxyConnectionError(proxy_url="http://proxy:3128", error="refused"),
 ]
-DAMAGED = [refused_body(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), msgspec.DecodeError("no JSON")]
+DAMAGED = [
+    refused_body(),
+    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+    msgspec.DecodeError("no JSON"),
+    ResponseParserError("Unable to parse response (syntax error), invalid XML received: b'<'"),
+]
 
 
 def kind(value):

@@ -8,12 +8,16 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from asyncrep.cli.output import OutputError, combined_line, json_line, opened
+from asyncrep.cli.output import OutputError, combined_line, harmless, json_line, opened
 from asyncrep.errors import UsageError
 from asyncrep.model import Cause, Different, Discrepancy, Extraneous, Missing, State
 from tests.support.scenario import item, key
+from tests.support.strategies import thoroughly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +73,23 @@ def test_one_discrepancy_is_one_line_whatever_the_white_space() -> None:
     line = json_line(Missing(key=key("a"), primary=image))
     assert line.count(b"\n") == 1
     assert json.loads(line)["primary"] == {"id": {"S": "a\n"}, "v": {"N": "1"}}
+
+
+@thoroughly
+@given(st.dictionaries(st.text(), st.text()))
+def test_harmless_json_means_the_same_and_cannot_steer_a_terminal(told: dict[str, str]) -> None:
+    line = harmless(msgspec.json.encode(told))
+    assert line.decode().isprintable()
+    assert json.loads(line) == msgspec.json.decode(line) == told
+
+
+def test_what_can_be_read_is_not_escaped() -> None:
+    assert harmless('"ü → 日本 😀\\u202e"'.encode()) == '"ü → 日本 😀\\u202e"'.encode()
+    assert harmless('"\x7f\x9b\u202e\U000e0001"'.encode()) == b'"\\u007f\\u009b\\u202e\\udb40\\udc01"'
+    assert (
+        combined_line(Missing(key='{"id":{"S":"\u202e"}}'.encode(), primary=IMAGE))
+        == b'+ {"id":{"S":"\\u202e"}}\n'
+    )
 
 
 def test_line_separators_of_unicode_stay_in_the_line() -> None:
@@ -191,3 +212,45 @@ def test_a_reader_that_is_gone_is_a_broken_pipe(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sys.stdout", Stdout())
     with pytest.raises(BrokenPipeError), opened(Path("-"), combined_line) as write:
         write(MISSING)
+
+
+def test_a_file_is_gone_on_with_from_where_it_counts(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    with opened(path, json_line) as write:
+        assert write.length() == 0
+        write(MISSING)
+        kept = write.length()
+        write.sync()
+        assert path.stat().st_size == kept
+        write(DIFFERENT)
+    with opened(path, json_line, kept) as write:
+        assert (write.length(), path.stat().st_size) == (kept, kept)
+        write(EXTRANEOUS)
+    assert path.read_bytes() == json_line(MISSING) + json_line(EXTRANEOUS)
+
+
+@pytest.mark.parametrize("there", [None, b"{}"])
+def test_a_file_that_lost_what_counts_is_refused_and_left(tmp_path: Path, there: bytes | None) -> None:
+    path = tmp_path / "d.jsonl"
+    if there is not None:
+        path.write_bytes(there)
+    with pytest.raises(UsageError, match="5 bytes of it belong to the job"), opened(path, json_line, 5):
+        pass
+    assert (path.read_bytes() if path.exists() else None) == there
+
+
+def test_a_file_stays_when_a_run_that_goes_on_with_it_fails(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(b"12345678")
+    with pytest.raises(LookupError), opened(path, json_line, 5):
+        raise LookupError
+    assert path.read_bytes() == b"12345"
+
+
+def test_no_bytes_of_a_pipe_or_of_nothing_count(tmp_path: Path) -> None:
+    for path in (None, Path("/dev/null")):
+        with opened(path, json_line, 0) as write:
+            write(MISSING)
+            write.sync()
+            assert write.length() == 0
+    assert not list(tmp_path.iterdir())

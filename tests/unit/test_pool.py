@@ -18,7 +18,7 @@ from asyncrep.location import TableRef
 from asyncrep.model import Missing, Segment
 from asyncrep.parallel import lead, pool
 from asyncrep.parallel.hire import hired
-from asyncrep.parallel.messages import Frames, Job, Share, Told, decode_news, framed
+from asyncrep.parallel.messages import Frames, Brief, Share, Told, decode_news, framed
 from asyncrep.parallel.pool import Pool, split_limits
 from tests.support.scenario import Log, Scene, key, scene
 
@@ -97,7 +97,7 @@ class Troupe:
     ) -> Report:
         """Have all segments done by workers that do what the part says."""
         ours, theirs = (Place(TableRef(name, "us-east-1")) for name in ("ours", "theirs"))
-        job = Job("diff", ours, theirs, Limits(), Comparison(), "auto", Rules())
+        brief = Brief("diff", ours, theirs, Limits(), Comparison(), "auto", Rules())
         async with self._tables.open() as (primary, replica):
             run: Run[Any] = Run.of(
                 primary,
@@ -107,7 +107,7 @@ class Troupe:
                 limits=limits,
             )
             arguments = [sys.executable, "-c", PLAY + part, str(self.folder)]
-            await Pool(run, job, 1, self.spool, arguments).work()
+            await Pool(run, brief, 1, self.spool, arguments).work()
             run.tally()
             return run.report
 
@@ -126,7 +126,7 @@ def troupe(tables: Scene, tmp_path: Path) -> Iterator[Troupe]:
 
 
 WHOLE = """
-job = order()
+brief = order()
 while True:
     share = order()
     tell(Counts(scanned_primary=10, matched=10 - len(share.told), again=0), Done())

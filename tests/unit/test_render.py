@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncrep import Report
 from asyncrep.cli.render import SHOWN, printable, say, show_summary
@@ -13,6 +15,7 @@ from asyncrep.model import Cause, Different, Discrepancy, Extraneous, State
 from asyncrep.report import Sampled
 from tests.support.consoles import HOSTILE, console, flat, image, missing, shown
 from tests.support.scenario import key
+from tests.support.strategies import thoroughly
 
 COMPLETE: dict[str, Any] = {"segments": 16, "scanned_primary": 10, "scanned_replica": 10, "complete": True}
 
@@ -48,6 +51,17 @@ def test_printable_spells_out_what_could_steer_a_terminal(text: str, expected: s
 @pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), 0x202A, 0x202E, 0x2066, 0x2069, 0x200F])
 def test_no_control_character_is_printable(code: int) -> None:
     assert printable(chr(code)).isprintable()
+
+
+@thoroughly
+@given(st.text(st.characters()))
+def test_printable_text_says_which_characters_it_spells_out(text: str) -> None:
+    spelled = printable(text)
+    assert spelled.isprintable()
+    assert printable(spelled) == spelled
+    if "\\" not in text:
+        escape = re.compile(r"\\(?:x..|u....|U........|[nrt])")
+        assert escape.sub(lambda found: found[0].encode().decode("unicode_escape"), spelled) == text
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from asyncrep.flow.tasks import side_by_side
+from asyncrep.flow.tasks import beside, side_by_side
 
 
 def others():
@@ -108,4 +108,88 @@ async def test_a_time_limit_around_it_works():
         async with asyncio.timeout(0.01):
             await side_by_side([sleeper.sleep()])
     assert sleeper.cleaned
+    assert not others()
+
+
+async def test_what_runs_beside_a_block_ends_with_it():
+    sleeper = Sleeper()
+    async with beside(sleeper.sleep()):
+        await asyncio.sleep(0)
+        assert not sleeper.cancelled
+    assert sleeper.cleaned
+    assert not others()
+
+
+async def test_an_error_of_the_block_is_raised_as_it_is_and_ends_what_runs_beside():
+    sleeper, failure = Sleeper(), LookupError("block")
+
+    async def whole():
+        async with beside(sleeper.sleep()):
+            await asyncio.sleep(0)
+            raise failure
+
+    with pytest.raises(LookupError) as caught:
+        await whole()
+    assert caught.value is failure
+    assert sleeper.cleaned
+    assert not others()
+
+
+async def test_an_error_beside_ends_the_block_and_is_raised_as_it_is():
+    block = Sleeper()
+
+    async def whole():
+        async with beside(after(2, ValueError("beside"))):
+            await block.sleep()
+
+    with pytest.raises(ValueError, match="beside"):
+        await whole()
+    assert block.cleaned
+    await asyncio.sleep(0)  # whoever waited for it was not cancelled
+
+
+async def test_what_ends_beside_by_itself_leaves_the_block_alone():
+    async with beside(after(1, None)):
+        for _ in range(4):
+            await asyncio.sleep(0)
+    assert not others()
+
+
+async def test_a_cancelled_block_cancels_what_runs_beside_and_stays_cancelled():
+    block, beneath = Sleeper(), Sleeper()
+
+    async def whole():
+        async with beside(beneath.sleep()):
+            await block.sleep()
+
+    running = asyncio.ensure_future(whole())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert block.cleaned
+    assert beneath.cleaned
+    assert running.cancelled()
+    assert not others()
+
+
+async def test_a_cancelled_block_with_a_failing_side_stays_cancelled_or_fails_as_it_is():
+    async def fail_when_cancelled():
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise ValueError("late") from None
+
+    async def whole():
+        async with beside(fail_when_cancelled()):
+            await asyncio.sleep(3600)
+
+    running = asyncio.ensure_future(whole())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises((asyncio.CancelledError, ValueError)) as caught:
+        await running
+    assert not isinstance(caught.value, BaseExceptionGroup)
     assert not others()
