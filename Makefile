@@ -41,8 +41,9 @@ tests: $(VENV)/.test ## Tests; on dynalite too where `make engines` has been run
 	$(BIN)/pytest -n auto
 
 # More processes than cores: a part of these faults is waiting.
-faults: $(VENV)/.test ## The whole fault suite: throttles, damage, expiry, full disks, kills (minutes)
-	$(BIN)/pytest tests/faults -n 4 -m "long or not long"
+faults: $(VENV)/.test ## The whole fault suite: throttles, damage, expiry, full disks, kills, simulations (minutes)
+	$(BIN)/pytest tests/faults tests/simulation tests/cli/test_cli_job_runs.py tests/integration/test_jobs_resumed.py -n 4 \
+		-m "long or not long"
 
 engines: .node/.dynalite ## Install the second engine for tests (needs npm)
 

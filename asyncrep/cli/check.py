@@ -117,8 +117,8 @@ class Check:
             if self._job is not None:
                 self._job.outputs = dict(results)
                 await self._job.begin()
-                if self._job.anew:
-                    bars.notice(Note(f"The job in {self._job.name} was done; it begins anew."))
+                if self._job.note is not None:
+                    bars.notice(Note(self._job.note))
             await self._work(_Listener(self, list(results.values()), bars))
 
     def _open_results(self, stack: AsyncExitStack, telling: OutputOptions) -> dict[str, Result]:

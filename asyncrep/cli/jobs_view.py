@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.box import SIMPLE_HEAD
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -47,10 +48,7 @@ def show_list(console: Console, seen: Sequence[Seen]) -> None:
     if not jobs:
         say(console, "There are no jobs in the state folder; diff-tables --job NAME begins one.")
     else:
-        table = _table(jobs, "\n" if console.is_terminal else None)
-        if not console.is_terminal:
-            console.width = _WIDE  # in a pipe or a log nothing is cut or broken
-        console.print(table)
+        _show_jobs(console, jobs)
     for each in jobs:
         if each.problem is not None:
             say(console, f"{each.name}: {each.problem}", "bold red")
@@ -63,22 +61,44 @@ def show_list(console: Console, seen: Sequence[Seen]) -> None:
             )
 
 
-def _table(jobs: Sequence[Seen], line_break: str | None) -> Table:
-    """Return the jobs, each in one line, or in two where a line can be broken."""
+def _show_jobs(console: Console, jobs: Sequence[Seen]) -> None:
+    if not console.is_terminal:
+        console.width = _WIDE  # in a pipe or a log nothing is cut or broken
+    table = _table(jobs)
+    needed = Measurement.get(console, console.options.update(max_width=_WIDE, width=_WIDE), table).maximum
+    if needed <= console.width:
+        console.print(table)
+        return
+    for each in jobs:
+        console.print(_stacked(each), soft_wrap=True)
+
+
+def _stacked(seen: Seen) -> Text:
+    """Return a job in a few lines, for narrow terminals."""
+    name, tables, task, status, segments, items, discrepancies, saved = _row(seen)
+    lines = Text.assemble(name, ": ", task, ", " if task else "", status, style="bold")
+    if seen.state is not None:
+        lines.append_text(Text.assemble("\n  ", tables, style="not bold"))
+        counts = [f"{segments} segments"] if segments else []
+        counts += [f"{items} items", f"{discrepancies} discrepancies"]
+        lines.append_text(Text(f"\n  {', '.join(counts)}\n  saved {saved}", style="not bold dim"))
+    return lines
+
+
+def _table(jobs: Sequence[Seen]) -> Table:
+    """Return the jobs, each in one line."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold")
-    for title in ("job", "tables"):
-        table.add_column(title, overflow="fold")
-    for title in ("task", "state"):
+    for title in ("job", "tables", "task", "state"):
         table.add_column(title, no_wrap=True)
     for title in ("segments", "items", "discrepancies"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("saved (UTC)", no_wrap=True)
     for each in jobs:
-        table.add_row(*_row(each, line_break))
+        table.add_row(*_row(each))
     return table
 
 
-def _row(seen: Seen, line_break: str | None) -> list[Text | str]:
+def _row(seen: Seen) -> list[Text | str]:
     status = Text(seen.status, _STYLES.get(seen.status, ""))
     state = seen.state
     if state is None:
@@ -87,13 +107,13 @@ def _row(seen: Seen, line_break: str | None) -> list[Text | str]:
     segments = f"{told['segments_done']:,} of {told['segments']:,}" if state.mark else ""
     return [
         Text(printable(seen.name)),
-        Text(f"{printable(str(told['primary']))}{line_break or ' '}→ {printable(str(told['replica']))}"),
+        Text(f"{printable(str(told['primary']))} → {printable(str(told['replica']))}"),
         _task(state),
         status,
         segments,
         f"{told['scanned']:,}",
         f"{told['discrepancies']:,}",
-        f"{saved_at(state):%Y-%m-%d %H:%M:%S}{line_break or ', '}{_ago(saved_at(state))}",
+        f"{saved_at(state):%Y-%m-%d %H:%M:%S}, {_ago(saved_at(state))}",
     ]
 
 

@@ -102,12 +102,12 @@ class Job:
         outputs: results whose lengths are saved with the mark, by option.
         written: what its journal tells and its report does not; filled by ``read_journal``.
         writes: by journal writer, its last intent.
-        anew: a job that had come to its end begins from the beginning.
+        note: what its user should know of how it was found; None when there is nothing.
     """
 
-    def __init__(self, store: JobStore, state: State, clock: Clock, *, anew: bool = False) -> None:
+    def __init__(self, store: JobStore, state: State, clock: Clock, *, note: str | None = None) -> None:
         self.state = state
-        self.anew = anew
+        self.note = note
         self.outputs: dict[str, Output] = {}
         self.written: dict[bytes, Written] = {}
         self.writes: dict[str, int] = {}
@@ -222,7 +222,10 @@ class Job:
 async def open_job(
     place: str | Path | S3Place, options: Mapping[str, Any], *, clock: Clock | None = None
 ) -> AsyncIterator[Job]:
-    """Open a job to work on it: go on with it, or begin it. Other processes are kept out meanwhile.
+    """Open a job to work on it: go on with it, or begin it.
+
+    Other processes of this computer are kept out meanwhile. A process elsewhere that works on a job in S3
+    loses it with the first save here, and ends with its own next one.
 
     A job that has come to its end begins anew.
 
@@ -249,7 +252,19 @@ async def open_job(
         else:
             _check_same(saved.options, dict(options), store.name)
             saved.holder = holder
-        yield Job(store, saved, clock, anew=anew)
+        unfinished = isinstance(where, S3Place) and not anew and saved.working
+        yield Job(store, saved, clock, note=_note(store.name, anew=anew, working=unfinished))
+
+
+def _note(name: str, *, anew: bool, working: bool) -> str | None:
+    if anew:
+        return f"The job in {name} was done; it begins anew."
+    if working:
+        return (
+            f"The process that worked on the job in {name} has not said that it ended. If it still runs on another "
+            "computer, it ends with its next save."
+        )
+    return None
 
 
 def parse_state(document: bytes | None, name: str) -> State | None:

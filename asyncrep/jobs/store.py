@@ -167,12 +167,12 @@ class S3Store:
 
     Args:
         objects: the place.
-        holder: a token that is in every state this process writes, and in nobody else's.
+        holder: the token that every state which this process writes names as its holder.
     """
 
     def __init__(self, objects: Objects, holder: str) -> None:
         self._objects = objects
-        self._holder = holder.encode()
+        self._held = b'"holder":"%b"' % holder.encode()
         self._tag: str | None = None
 
     @property
@@ -196,7 +196,7 @@ class S3Store:
             await self._replace(data)
         except ConditionFailedError as error:
             found = await self._objects.get(STATE_NAME)
-            if found is None or self._holder not in found[0]:
+            if found is None or self._held not in found[0]:
                 # The tag stays: whatever this process still saves must not replace the other's state.
                 raise JobError(f"Another process is working on the job in {self.name}.") from error
             self._tag = found[1]  # what is there is our own: a write whose answer nobody waited for
@@ -239,17 +239,23 @@ async def open_job_store(place: Path | S3Place, holder: str) -> AsyncIterator[Jo
 
 def is_worked_on(place: Path | S3Place) -> bool:
     """Tell whether another process has a job open: any for a folder, one of this computer for S3."""
-    return is_held(_lock_folder(place) if isinstance(place, S3Place) else place)
+    if not isinstance(place, S3Place):
+        return is_held(place)
+    try:
+        return is_held(_lock_folder(place))
+    except UsageError:  # there is no state folder, and so no lock in it
+        return False
 
 
 @contextmanager
 def _alone_here(place: S3Place) -> Iterator[None]:
     """Keep other processes of this computer out. Those elsewhere are noticed when the state is written."""
-    lock = FolderLock(_lock_folder(place))
     try:
+        lock = FolderLock(_lock_folder(place))
         taken = lock.take()
-    except OSError:
-        taken = True  # nothing can be kept here, as in many containers
+    except (OSError, UsageError):  # nothing can be kept here, as in many containers
+        yield
+        return
     if not taken:
         raise UsageError(f"Another process is working on the job in {place}.")
     try:

@@ -47,8 +47,13 @@ def flat(text: str) -> str:
     return " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
 
 
-def options_of(command: Any) -> set[str]:
+def own_options_of(command: Any) -> set[str]:
     return {name for each in command.params for name in each.opts if name.startswith("--")} | {"--help"}
+
+
+def options_of(command: Any) -> set[str]:
+    """The options of a command and of the commands below it."""
+    return own_options_of(command).union(*map(options_of, getattr(command, "commands", {}).values()))
 
 
 def options_with(name: str) -> set[str]:
@@ -61,7 +66,7 @@ def options_with(name: str) -> set[str]:
 def test_the_help_shows_every_option_with_its_words(helps: dict[str, Ran], name: str) -> None:
     shown = helps[name]
     assert (shown.code, shown.stderr) == (0, "")
-    for option in options_of(COMMANDS[name]):
+    for option in own_options_of(COMMANDS[name]):
         assert re.search(rf"{option} .*[a-z]", shown.stdout), option
     for parameter in COMMANDS[name].params:
         assert parameter.help, parameter.name

@@ -142,9 +142,20 @@ async def test_a_write_whose_answer_nobody_waited_for_is_ones_own() -> None:
     bucket: Any = Bucket()
     store = S3Store(bucket, "aaaa")
     await store.read("state.json")
-    await bucket.put("state.json", b"aaaa 1")  # it landed, and its caller was cancelled
-    await store.write("state.json", b"aaaa 2")
-    assert bucket.held["state.json"][0] == b"aaaa 2"
+    await bucket.put("state.json", b'{"holder":"aaaa","n":1}')  # it landed, and its caller was cancelled
+    await store.write("state.json", b'{"holder":"aaaa","n":2}')
+    assert bucket.held["state.json"][0] == b'{"holder":"aaaa","n":2}'
+
+
+async def test_a_token_elsewhere_in_a_state_makes_nobody_its_holder() -> None:
+    bucket: Any = Bucket()
+    store = S3Store(bucket, "aaaa")
+    await store.read("state.json")
+    others = b'{"holder":"bbbb","parts":{"aside":["aside-000001-aaaa.jsonl"]}}'
+    await bucket.put("state.json", others)
+    with pytest.raises(JobError, match="Another process"):
+        await store.write("state.json", b'{"holder":"aaaa"}')
+    assert bucket.held["state.json"][0] == others
 
 
 async def test_who_begins_at_the_same_time_as_another_is_refused() -> None:

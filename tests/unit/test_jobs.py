@@ -83,20 +83,21 @@ def kept(folder: Path) -> State:
 async def test_a_job_is_gone_on_with_until_it_is_done(tmp_path: Path) -> None:
     clock = VirtualClock()
     async with open_job(tmp_path / "j", {"x": 1}, clock=clock) as job:
-        assert (job.mark, job.anew) == (None, False)
+        assert (job.mark, job.note) == (None, None)
         await job.begin()
         await save(job)
         assert kept(tmp_path / "j").working
     await clock.sleep(5)
     async with open_job(tmp_path / "j", {"x": 1}, clock=clock) as job:
-        assert (job.mark, job.anew) == (MARK, False)
+        assert (job.mark, job.note) == (MARK, None)
         await job.begin()
         await save(job, done=True, last=True)
     state = kept(tmp_path / "j")
     assert (state.runs, state.done, state.working) == (2, True, False)
     assert state.begun < state.saved
     async with open_job(tmp_path / "j", {"x": 2}, clock=clock) as job:
-        assert (job.mark, job.anew, job.state.options) == (None, True, {"x": 2})
+        assert (job.mark, job.state.options) == (None, {"x": 2})
+        assert job.note == f"The job in {tmp_path / 'j'} was done; it begins anew."
 
 
 async def test_other_options_are_refused_once_something_was_done(tmp_path: Path) -> None:

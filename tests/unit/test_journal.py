@@ -485,6 +485,7 @@ async def test_each_error_of_a_full_disk_is_one_of_its_own(
             monkeypatch.setattr(os, "write", full)
             errors = await side_by_side(refused(journal, id) for id in "bcd")
             assert len({id(error) for error in errors}) == 3
+            assert journal.n == 1  # a mark must not count on what is not durable
             monkeypatch.undo()
             await refused(journal, "e")
             journal.settle(number, Outcome(applied=True))
