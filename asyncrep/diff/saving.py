@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from asyncrep.diff.spool import Spool
@@ -36,11 +36,13 @@ async def resumed_from(job: Job | None) -> Resumed | None:
     """
     if job is None or job.mark is None:
         return None
-    spools = {}
-    for name in job.state.parts:
-        spools[name] = Spool()
-        async for lines in job.piled(name):
-            spools[name].extend(lines)
+    with ExitStack() as opened:
+        spools = {}
+        for name in job.state.parts:
+            spools[name] = opened.enter_context(Spool())
+            async for lines in job.piled(name):
+                spools[name].extend(lines)
+        opened.pop_all()  # they are the run's now, which closes them
     return Resumed(job.mark, job.written, job.writes, spools)
 
 

@@ -121,8 +121,12 @@ class Track:
         self.close(key, met_on)
         self._owned[key] = Undecided(key.decode(), met_on, segment, size)
 
+    def put_aside(self, key: bytes) -> None:
+        """Take note that a record waits in a spool; what a journal tells of it is still to be told."""
+        self._owned.pop(key, None)
+
     def concluded(self, key: bytes) -> None:
-        """Take note that a record has reached its final state, or is put aside."""
+        """Take note that a record has reached its final state."""
         self._owned.pop(key, None)
         self.written.pop(key, None)
 

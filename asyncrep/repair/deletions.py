@@ -116,8 +116,11 @@ class Deletions:
                 run.track.concluded(verdict.candidate.key)
             else:
                 found.append(told)
-                self._allowance.left += verdict.discrepancy is not None and told.key in unsaid
-        return conclude_harmless(run, found)
+        drift = conclude_harmless(run, found)
+        # One that is still there, or there again, may have what was kept for it, and no other record may.
+        again = [told for told in drift if told.key in unsaid]
+        self._allowance.left += len(again)
+        return again + [told for told in drift if told.key not in unsaid]
 
     async def _leave(self, group: list[Candidate]) -> None:
         """Report what may not be deleted; it was confirmed when it was put aside."""

@@ -51,7 +51,7 @@ class Findings:
             told = self._spool.among(self._leftovers)
             for key, left in self._leftovers.items():
                 if key in told:
-                    self._run.track.concluded(key)
+                    self._run.track.put_aside(key)
                 else:
                     self._put_aside(left)
         self._recall_deletions()
@@ -82,6 +82,6 @@ class Findings:
 
     def _put_aside(self, found: Extraneous) -> None:
         self._spool.add(Candidate(found.key, found.segment, len(found.replica), "replica"))
-        self._run.track.concluded(found.key)
+        self._run.track.put_aside(found.key)
         if not self._rules.delete_extraneous:
             self._run.conclude(found.moved(State.SKIPPED, "Deletions are turned off."))

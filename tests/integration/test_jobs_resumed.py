@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("strategy")
 
 KEYS = 60
 SEEDS = (0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 10)))
-"""The first two come through every line of what resumes a run; the others differ in when they are ended."""
+"""Where the runs end differs from seed to seed; the fault suite plays all of them."""
 
 COUNTS = (
     "scanned_primary", "scanned_replica", "matched", "missing", "different", "extraneous", "in_flight",
