@@ -134,9 +134,7 @@ class WireClient:
                     failures += 1
                     silences += is_silence(error)
                     lost = error if remedy is Cure.RETRY else lost  # any other answer says: not carried out
-                    hopeless = (
-                        remedy is Cure.NONE or failures >= retry.attempts or silences >= retry.silences
-                    )
+                    hopeless = remedy is Cure.NONE or failures >= retry.attempts or silences >= retry.silences
                 if hopeless:
                     raise_translated(error, operation, self.label, maybe_done=lost is not None)
                 delay = retry.delay(failures + throttles)

@@ -18,7 +18,7 @@ from asyncrep.location import TableRef
 from asyncrep.model import Missing, Segment
 from asyncrep.parallel import lead, pool
 from asyncrep.parallel.hire import hired
-from asyncrep.parallel.messages import Frames, Brief, Share, Told, decode_news, framed
+from asyncrep.parallel.messages import Brief, Frames, Share, Told, decode_news, framed
 from asyncrep.parallel.pool import Pool, split_limits
 from tests.support.scenario import Log, Scene, key, scene
 
