@@ -35,6 +35,7 @@ from asyncrep.flow.clock import Clock, SystemClock, VirtualClock
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.items.changes import Changes, PathChange
 from asyncrep.items.equality import same_item
+from asyncrep.jobs.history import read_journal
 from asyncrep.jobs.job import Job, open_job
 from asyncrep.jobs.journal import Journal, open_journal
 from asyncrep.location import S3Place, TableRef
@@ -154,6 +155,7 @@ __all__ = [
     "open_job",
     "open_journal",
     "open_table",
+    "read_journal",
     "repair",
     "repair_stored",
     "replicate_record",

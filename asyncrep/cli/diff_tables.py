@@ -26,7 +26,9 @@ Check every record of REPLICA against PRIMARY; with [bold]--repair[/bold], bring
 Both tables are scanned at once, segment by segment, and joined; what does not meet is looked up by key.
 What looks different is confirmed by strongly consistent reads before it is called a discrepancy. Repairs
 are conditional on what was read and verified afterwards; deletions wait until everything was seen. Without
---repair nothing is ever written. [bold]asyncrep plan[/bold] tells beforehand what a check takes.
+--repair nothing is ever written. Every write of a repair is noted in a journal before it is sent:
+[bold]asyncrep undo[/bold] takes it back. With --job an interrupted run goes on where it was.
+[bold]asyncrep plan[/bold] tells beforehand what a check takes.
 
 Tables are written as [bold]REGION/TABLE[/bold], an ARN, [bold]HOST:PORT/TABLE[/bold] or
 http(s)://HOST:PORT/TABLE. Without arguments they come from ASYNCREP_PRIMARY and ASYNCREP_REPLICA or
@@ -46,6 +48,10 @@ EPILOG = """
   asyncrep diff-tables us-east-1/orders eu-west-1/orders --sample 0.01
 
   asyncrep diff-tables us-east-1/orders eu-west-1/orders --processes auto
+
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders --repair --output d.jsonl --job nightly
+
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders --repair --journal s3://my-bucket/journals/orders
 
   asyncrep diff-tables us-east-1/orders eu-west-1/orders --backfill --repair
 

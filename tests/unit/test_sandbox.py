@@ -173,7 +173,7 @@ class TestServer:
             seed(aws, airports=200)
             # A connection that its client keeps open ends all the same.
             kept = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            kept.request("GET", "/moto-api/data.json")
+            kept.request("GET", "/moto-api/")
             assert kept.getresponse().read()
         with closing(kept):
             assert kept.sock.recv(1) == b""
