@@ -234,6 +234,36 @@ class CompareOptions:
         return Comparison(ignore=frozenset(self.ignore_attribute), settle=self.settle)
 
 
+# What several commands may be told about writing.
+NoDelete = Annotated[
+    bool, typer.Option("--no-delete", help="Keep what only the replica has.", rich_help_panel=_REPAIRING)
+]
+MaxDelete = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Delete N items at most. Needed to delete more than half of the replica.",
+        rich_help_panel=_REPAIRING,
+    ),
+]
+ForceGlobalTable = Annotated[
+    bool,
+    typer.Option(
+        "--force-global-table",
+        help="Write even to a member of a global table.",
+        rich_help_panel=_REPAIRING,
+    ),
+]
+JournalPlace = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|s3://…",
+        help="Note every write here, for asyncrep undo. [dim]Default: a file in the state folder.[/dim]",
+        rich_help_panel=_REPAIRING,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class RepairOptions:
     """What may be written to the replica; nothing, unless --repair is given."""
@@ -258,33 +288,10 @@ class RepairOptions:
             "--dry-run", help="With --repair: write nothing, report all.", rich_help_panel=_REPAIRING
         ),
     ] = False
-    no_delete: Annotated[
-        bool, typer.Option("--no-delete", help="Keep what only the replica has.", rich_help_panel=_REPAIRING)
-    ] = False
-    max_delete: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Delete N items at most. Needed to delete more than half of the replica.",
-            rich_help_panel=_REPAIRING,
-        ),
-    ] = None
-    force_global_table: Annotated[
-        bool,
-        typer.Option(
-            "--force-global-table",
-            help="Write even to a member of a global table.",
-            rich_help_panel=_REPAIRING,
-        ),
-    ] = False
-    journal: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|s3://…",
-            help="Note every write here, for asyncrep undo. [dim]Default: a file in the state folder.[/dim]",
-            rich_help_panel=_REPAIRING,
-        ),
-    ] = None
+    no_delete: NoDelete = False
+    max_delete: MaxDelete = None
+    force_global_table: ForceGlobalTable = False
+    journal: JournalPlace = None
 
     def rules(self) -> Rules:
         """Return what the run may write: nothing without --repair."""

@@ -14,7 +14,17 @@ import typer
 
 from asyncrep.cli.check import Check, Manner
 from asyncrep.cli.limits import LimitOptions  # noqa: TC001 - spread_options reads it
-from asyncrep.cli.options import CompareOptions, OutputOptions, PlaceOptions, RepairOptions, spread_options
+from asyncrep.cli.options import (
+    CompareOptions,
+    ForceGlobalTable,
+    JournalPlace,
+    MaxDelete,
+    NoDelete,
+    OutputOptions,
+    PlaceOptions,
+    RepairOptions,
+    spread_options,
+)
 from asyncrep.cli.places import find_pair
 from asyncrep.cli.runtime import exit_codes
 from asyncrep.errors import UsageError
@@ -78,33 +88,10 @@ class WriteOptions:
             "--dry-run", help="Write nothing, report what would be done.", rich_help_panel=_REPAIRING
         ),
     ] = False
-    no_delete: Annotated[
-        bool, typer.Option("--no-delete", help="Keep what only the replica has.", rich_help_panel=_REPAIRING)
-    ] = False
-    max_delete: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Delete N items at most. Needed to delete more than half of the replica.",
-            rich_help_panel=_REPAIRING,
-        ),
-    ] = None
-    force_global_table: Annotated[
-        bool,
-        typer.Option(
-            "--force-global-table",
-            help="Write even to a member of a global table.",
-            rich_help_panel=_REPAIRING,
-        ),
-    ] = False
-    journal: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|s3://…",
-            help="Note every write here, for asyncrep undo. [dim]Default: a file in the state folder.[/dim]",
-            rich_help_panel=_REPAIRING,
-        ),
-    ] = None
+    no_delete: NoDelete = False
+    max_delete: MaxDelete = None
+    force_global_table: ForceGlobalTable = False
+    journal: JournalPlace = None
 
     def repairing(self) -> RepairOptions:
         """Return the options of a ``diff-tables --repair`` that may write the same."""
