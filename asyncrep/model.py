@@ -1,8 +1,8 @@
-"""The values everybody shares: keys, segments, discrepancies, mutations, limits; the two protocols."""
+"""The values everybody shares: keys, segments, discrepancies; the two protocols."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from asyncrep.flow.purse import Account
+    from asyncrep.mutation import Mutation, Outcome
     from asyncrep.options import Limits
 
 KeyType = Literal["S", "N", "B"]
@@ -301,72 +302,6 @@ def discrepancy(key: bytes, primary: bytes | None, replica: bytes | None, segmen
     if replica is not None:
         return Extraneous(key=key, replica=replica, segment=segment)
     raise ValueError("Neither side has the item: that is no discrepancy.")
-
-
-# ── Mutations ───────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class ItemAbsent:
-    """A precondition: there is no item under the key."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttributesAre:
-    """A precondition: the item exists and these attributes have these values; None says it lacks one."""
-
-    expected: Mapping[str, WireValue | None]
-
-
-Precondition = ItemAbsent | AttributesAre
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Write the whole item, ``image``."""
-
-    key: bytes
-    image: bytes
-    precondition: Precondition
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """Set and remove some attributes of the item; all others stay as they are."""
-
-    key: bytes
-    assign: Mapping[str, WireValue]
-    remove: Collection[str]
-    precondition: AttributesAre
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Remove the item."""
-
-    key: bytes
-    precondition: AttributesAre
-
-
-Mutation = Put | Patch | Delete
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a guarded write did.
-
-    Attributes:
-        applied: False when the precondition did not hold; nothing was written then.
-        old: the image that was there before an applied write, None when there was none.
-        caveat: says so when the precondition was too large to be checked in full by the write itself.
-        unsure: the precondition did not hold, and maybe because of this very write: an earlier try of it
-            got no answer.
-    """
-
-    applied: bool
-    old: bytes | None = None
-    caveat: str | None = None
-    unsure: bool = False
 
 
 # ── What tables can do ──────────────────────────────────────────────────────────────────────────────

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncrep.model import AttributesAre, ItemAbsent, Patch
+from asyncrep.mutation import AttributesAre, ItemAbsent, Patch
 
 if TYPE_CHECKING:
-    from asyncrep.model import KeySchema, Mutation, WireValue
+    from asyncrep.model import KeySchema, WireValue
+    from asyncrep.mutation import Mutation
 
 ATTRIBUTES_PER_PATCH = 100
 """So many attributes always fit into one UpdateItem, each with its new value and a guard on its old one."""

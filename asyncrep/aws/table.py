@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.purse import Account
-    from asyncrep.model import KeyedImage, Meter, Mutation, Outcome, Page, Segment, Source, TableSettings
+    from asyncrep.model import KeyedImage, Meter, Page, Segment, Source, TableSettings
+    from asyncrep.mutation import Mutation, Outcome
 
 # A wrong host should not take a minute to say so; it is silent, or fails every time.
 _OPENING_ATTEMPTS = 8

@@ -12,7 +12,7 @@ from asyncrep.aws.guard import Expressions, expressions
 from asyncrep.aws.read import Stall
 from asyncrep.errors import ConditionFailedError
 from asyncrep.items.equality import without_system_attributes
-from asyncrep.model import Delete, Outcome, Patch, Put
+from asyncrep.mutation import Delete, Outcome, Patch, Put
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from asyncrep.aws.capacity import Budget
     from asyncrep.aws.client import WireClient
     from asyncrep.items.keys import KeyReader
-    from asyncrep.model import KeyedImage, Mutation
+    from asyncrep.model import KeyedImage
+    from asyncrep.mutation import Mutation
 
 BATCH_ITEMS = 25
 """The most items that one BatchWriteItem takes; together 16 MB, which 25 items of 400 KB never pass."""

@@ -10,11 +10,11 @@ import msgspec
 from msgspec import Raw
 
 from asyncrep.items.equality import decode_image, without_system_attributes
-from asyncrep.model import AttributesAre, Delete, ItemAbsent, Outcome, Patch, Put
+from asyncrep.mutation import AttributesAre, Delete, ItemAbsent, Outcome, Patch, Put
 from asyncrep.version import __version__
 
 if TYPE_CHECKING:
-    from asyncrep.model import Mutation
+    from asyncrep.mutation import Mutation
 
 FORMAT = 1
 """The number in a header; another one is another format."""

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from asyncrep.aws.table import Table
     from asyncrep.flow.clock import Clock
     from asyncrep.jobs.media import Store
-    from asyncrep.model import Destination, Discrepancy, Mutation, Outcome
+    from asyncrep.model import Destination, Discrepancy
+    from asyncrep.mutation import Mutation, Outcome
 
 _UNSURE = "The condition was refused, but an earlier try of the same write got no answer: whether it landed is not known."
 _NEVER_SENT = "The run ended before the write was sent."

@@ -18,7 +18,8 @@ from asyncrep.diff.saving import resumed_from, saved
 from asyncrep.errors import RejectedError
 from asyncrep.flow import stages
 from asyncrep.flow.tasks import side_by_side
-from asyncrep.model import ItemAbsent, KeyedImage, Missing, Page, Put, State
+from asyncrep.model import KeyedImage, Missing, Page, State
+from asyncrep.mutation import ItemAbsent, Put
 from asyncrep.progress import Note, PassEnded, PassStarted
 from asyncrep.repair.rules import check_writable
 

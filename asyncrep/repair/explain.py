@@ -13,7 +13,8 @@ from asyncrep.diff.run import Run, check_comparable
 from asyncrep.items.changes import changes, path_changes
 from asyncrep.items.equality import decode_image
 from asyncrep.items.size import item_size
-from asyncrep.model import Delete, Different, Extraneous, Missing, Patch, Put, State
+from asyncrep.model import Different, Extraneous, Missing, State
+from asyncrep.mutation import Delete, Patch, Put
 from asyncrep.repair.past import read_past
 from asyncrep.repair.plan import plan
 from asyncrep.repair.record import record_diff
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from asyncrep.diff.cause import VersionOrder
     from asyncrep.flow.clock import Clock
     from asyncrep.items.changes import Changes, PathChange
-    from asyncrep.model import Cause, Discrepancy, Mutation, Source
+    from asyncrep.model import Cause, Discrepancy, Source
+    from asyncrep.mutation import Mutation
     from asyncrep.options import Comparison
     from asyncrep.repair.past import Past
     from asyncrep.repair.record import RecordDiff

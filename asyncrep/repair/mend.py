@@ -14,7 +14,8 @@ from asyncrep.errors import (
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.items.equality import decode_image, differing_attributes, same_item
 from asyncrep.jobs.journal import apply_noted, was_refused
-from asyncrep.model import Delete, Extraneous, Put, State
+from asyncrep.model import Extraneous, State
+from asyncrep.mutation import Delete, Put
 from asyncrep.repair.plan import plan
 from asyncrep.repair.review import changed_since
 from asyncrep.repair.rules import ENDS_THE_RUN
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from asyncrep.diff.confirm import Verdict
     from asyncrep.diff.run import Run
-    from asyncrep.model import Destination, Discrepancy, Mutation, Outcome
+    from asyncrep.model import Destination, Discrepancy
+    from asyncrep.mutation import Mutation, Outcome
 
 ROUNDS = 4
 """How often a record is written, verified and confirmed again before it is ``contested``."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asyncrep.errors import UsageError
 from asyncrep.jobs.entries import Damaged, Header, Intent, Settled
 from asyncrep.jobs.history import read_journal
-from asyncrep.model import Delete, Patch, Put
+from asyncrep.mutation import Delete, Patch, Put
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from asyncrep.aws.guard import ATTRIBUTES_PER_PATCH
 from asyncrep.items.equality import decode_image, differing_attributes
-from asyncrep.model import AttributesAre, Delete, Different, Extraneous, ItemAbsent, Missing, Patch, Put
+from asyncrep.model import Different, Extraneous, Missing
+from asyncrep.mutation import AttributesAre, Delete, ItemAbsent, Patch, Put
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from asyncrep.model import Discrepancy, Mutation
+    from asyncrep.model import Discrepancy
+    from asyncrep.mutation import Mutation
 
 
 def plan(found: Discrepancy, ignored: Collection[str]) -> Sequence[Mutation]:

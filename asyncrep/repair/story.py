@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asyncrep.diff.expiry import FIVE_YEARS, as_date, expiry
-from asyncrep.model import Cause, Delete, Patch, Put, State
+from asyncrep.model import Cause, State
+from asyncrep.mutation import Delete, Patch, Put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from asyncrep.model import Mutation, WireValue
+    from asyncrep.model import WireValue
+    from asyncrep.mutation import Mutation
     from asyncrep.repair.explain import Explanation, SideOfRecord
     from asyncrep.repair.past import PastWrite
 

@@ -14,22 +14,15 @@ from asyncrep.items.equality import (
     same_item,
     same_value,
 )
-from asyncrep.model import (
-    AttributesAre,
-    Delete,
-    Different,
-    Extraneous,
-    ItemAbsent,
-    Missing,
-    Patch,
-    Put,
-)
+from asyncrep.model import Different, Extraneous, Missing
+from asyncrep.mutation import AttributesAre, Delete, ItemAbsent, Patch, Put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from asyncrep.jobs.entries import Entry
-    from asyncrep.model import Discrepancy, Mutation, WireValue
+    from asyncrep.model import Discrepancy, WireValue
+    from asyncrep.mutation import Mutation
 
 
 class UndoState(StrEnum):

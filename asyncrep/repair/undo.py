@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from asyncrep.jobs.entries import Entry, Settled
     from asyncrep.jobs.journal import Journal
     from asyncrep.location import S3Place
-    from asyncrep.model import Outcome
+    from asyncrep.mutation import Outcome
     from asyncrep.progress import Observer
     from asyncrep.repair.take_back import Step, TakeBack
 

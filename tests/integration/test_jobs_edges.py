@@ -14,7 +14,8 @@ from asyncrep.jobs.job import Job
 from asyncrep.jobs.journal import open_journal
 from asyncrep.jobs.mark import Mark
 from asyncrep.jobs.unsaid import unsaid_writes
-from asyncrep.model import ItemAbsent, Missing, Put
+from asyncrep.model import Missing
+from asyncrep.mutation import ItemAbsent, Put
 from tests.support.jobs import JobRuns, PacedClock
 from tests.support.scenario import PRIMARY, Log, item, items, key, scene, strong
 

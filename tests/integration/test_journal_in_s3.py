@@ -16,7 +16,8 @@ from asyncrep.jobs.entries import Damaged, Header, Intent, Settled
 from asyncrep.jobs.history import read_journal
 from asyncrep.jobs.journal import open_journal
 from asyncrep.location import S3Place
-from asyncrep.model import ItemAbsent, Missing, Outcome, Put
+from asyncrep.model import Missing
+from asyncrep.mutation import ItemAbsent, Outcome, Put
 from tests.support import engines
 from tests.support.scenario import item, key, session
 

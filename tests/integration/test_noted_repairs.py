@@ -28,7 +28,7 @@ from asyncrep import (
 )
 from asyncrep.jobs.entries import Entry, Intent, Settled
 from asyncrep.jobs.history import read_journal
-from asyncrep.model import Outcome
+from asyncrep.mutation import Outcome
 from tests.support.scenario import NAME, REPLICA, Log, change, item, items, key, scene
 from tests.support.values import equal
 

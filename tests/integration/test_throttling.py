@@ -10,7 +10,8 @@ import pytest
 
 from asyncrep import Advanced, Limits, RetryPolicy, RunStarted, Segment, VirtualClock, open_table
 from asyncrep.aws.scan import PageSizes
-from asyncrep.model import ItemAbsent, KeyedImage, Put
+from asyncrep.model import KeyedImage
+from asyncrep.mutation import ItemAbsent, Put
 from tests.support.scenario import NAME, PRIMARY, REPLICA, item, items, key, scene
 
 WHERE = f"{PRIMARY}/{NAME}"

@@ -13,7 +13,7 @@ from asyncrep.diff.track import Track
 from asyncrep.flow.memory import Reservation
 from asyncrep.jobs.journal import Journal
 from asyncrep.jobs.log import Log
-from asyncrep.model import AttributesAre, Outcome
+from asyncrep.mutation import AttributesAre, Outcome
 from asyncrep.repair.findings import Findings
 from asyncrep.repair.mend import mend
 from asyncrep.repair.plan import plan

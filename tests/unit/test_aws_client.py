@@ -16,7 +16,7 @@ from asyncrep import (
     VirtualClock,
     open_table,
 )
-from asyncrep.model import ItemAbsent, Put
+from asyncrep.mutation import ItemAbsent, Put
 from tests.support.engines import free_port
 from tests.support.scenario import PRIMARY, item, items, key
 

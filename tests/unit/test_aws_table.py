@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from asyncrep import Limits, RetryPolicy, Segment, ThrottledError, VirtualClock, open_table
-from asyncrep.model import AttributesAre, Delete, ItemAbsent, KeyedImage, Patch, Put
+from asyncrep.model import KeyedImage
+from asyncrep.mutation import AttributesAre, Delete, ItemAbsent, Patch, Put
 from tests.support.scenario import PRIMARY, item, items, key, wire
 
 WHERE = f"{PRIMARY}/orders"

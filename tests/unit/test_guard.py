@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrep.aws.guard import ATTRIBUTES_PER_PATCH, Expressions, expressions, is_whole
-from asyncrep.model import AttributesAre, Delete, ItemAbsent, KeyAttribute, KeySchema, Patch, Put
+from asyncrep.model import KeyAttribute, KeySchema
+from asyncrep.mutation import AttributesAre, Delete, ItemAbsent, Patch, Put
 from tests.support.strategies import briefly, items, names, thoroughly, values
 
 SCHEMA = KeySchema(KeyAttribute("id", "S"), KeyAttribute("sort", "N"))

@@ -21,7 +21,7 @@ from asyncrep.jobs.mark import Mark, Reached, Undecided, Written
 from asyncrep.jobs.place import job_place, jobs_folder
 from asyncrep.jobs.unsaid import unsaid_writes
 from asyncrep.location import S3Place
-from asyncrep.model import ItemAbsent, Put
+from asyncrep.mutation import ItemAbsent, Put
 from tests.support.scenario import item, key
 from tests.support.strategies import briefly
 

@@ -32,15 +32,8 @@ from asyncrep.jobs.entries import (
 )
 from asyncrep.jobs.history import read_header, read_journal
 from asyncrep.jobs.journal import Journal, apply_noted, open_journal
-from asyncrep.model import (
-    AttributesAre,
-    Delete,
-    ItemAbsent,
-    Missing,
-    Outcome,
-    Patch,
-    Put,
-)
+from asyncrep.model import Missing
+from asyncrep.mutation import AttributesAre, Delete, ItemAbsent, Outcome, Patch, Put
 from asyncrep.version import __version__
 from tests.support.scenario import REPLICA, item, key, session
 from tests.support.strategies import items as any_items
@@ -399,7 +392,8 @@ import asyncio, os, resource, sys
 from asyncrep import open_table
 from asyncrep.errors import JournalError
 from asyncrep.jobs.journal import open_journal
-from asyncrep.model import ItemAbsent, Missing, Outcome, Put
+from asyncrep.model import Missing
+from asyncrep.mutation import ItemAbsent, Outcome, Put
 
 path, url, number, limit = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 

@@ -10,18 +10,8 @@ from hypothesis import strategies as st
 
 from asyncrep.aws.guard import ATTRIBUTES_PER_PATCH, is_whole
 from asyncrep.items.equality import same_item
-from asyncrep.model import (
-    AttributesAre,
-    Delete,
-    Different,
-    Extraneous,
-    ItemAbsent,
-    KeyAttribute,
-    KeySchema,
-    Missing,
-    Patch,
-    Put,
-)
+from asyncrep.model import Different, Extraneous, KeyAttribute, KeySchema, Missing
+from asyncrep.mutation import AttributesAre, Delete, ItemAbsent, Patch, Put
 from asyncrep.repair.plan import plan
 from tests.support.mutations import mutate_value
 from tests.support.strategies import items, respell, seeds, system_names, thoroughly, values

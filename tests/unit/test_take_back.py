@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from asyncrep.items.equality import decode_image, same_item
 from asyncrep.jobs.entries import Entry
-from asyncrep.model import AttributesAre, Delete, ItemAbsent, Outcome, Patch, Put
+from asyncrep.mutation import AttributesAre, Delete, ItemAbsent, Outcome, Patch, Put
 from asyncrep.repair.take_back import UndoState, deeds, plan_take_back
 from tests.support.scenario import item, key
 from tests.support.strategies import thoroughly
 
 if TYPE_CHECKING:
-    from asyncrep.model import Mutation
+    from asyncrep.mutation import Mutation
 
 KEY = key()
 NAMES = ("p", "q", "r", "__proto__")

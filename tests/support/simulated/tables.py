@@ -13,7 +13,8 @@ from asyncrep.aws.write import _caveat, _request
 from asyncrep.errors import PermissionDeniedError, RejectedError, ThrottledError
 from asyncrep.items.keys import KeyReader
 from asyncrep.location import TableRef
-from asyncrep.model import KeyAttribute, KeySchema, Meter, Outcome, Page, TableSettings
+from asyncrep.model import KeyAttribute, KeySchema, Meter, Page, TableSettings
+from asyncrep.mutation import Outcome
 from tests.support.operations import perform
 from tests.support.request import Request
 from tests.support.tables import ScriptedTable
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from asyncrep.flow.purse import Account
-    from asyncrep.model import KeyedImage, Mutation, Segment, Side, Source
+    from asyncrep.model import KeyedImage, Segment, Side, Source
+    from asyncrep.mutation import Mutation
     from asyncrep.options import Limits
     from tests.support.simulated.world import Process, World
     from tests.support.values import Item

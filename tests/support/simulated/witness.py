@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from asyncrep.items.equality import decode_image
 from asyncrep.jobs.entries import DamagedLineError, Intent, Settled, parse_line
-from asyncrep.model import Delete, Patch, Put, Side, State
+from asyncrep.model import Side, State
+from asyncrep.mutation import Delete, Patch, Put
 from tests.support.simulated.tables import name_of
 from tests.support.simulated.writers import Marks, marks
 
 if TYPE_CHECKING:
-    from asyncrep.model import Discrepancy, Mutation, Outcome
+    from asyncrep.model import Discrepancy
+    from asyncrep.mutation import Mutation, Outcome
     from tests.support.simulated.world import Process, World
     from tests.support.values import Item
 
