@@ -1,59 +1,39 @@
-"""A journal holds what was written to the byte, is durable before it says so, and tells what is damaged."""
+"""A journal is durable before it says so, goes on where it was, and tells what is damaged."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import stat
-import subprocess
-import sys
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
 
-from asyncrep import UsageError, VirtualClock, open_table
+from asyncrep import UsageError, open_table
 from asyncrep.errors import BudgetExhaustedError, JournalError, RejectedError, UnreachableError
 from asyncrep.flow.tasks import side_by_side
-from asyncrep.items.equality import without_system_attributes
 from asyncrep.jobs.entries import (
     Damaged,
-    Entry,
     Header,
     Intent,
     ReplicaPlace,
     Settled,
-    intent_line,
-    parse_line,
-    settled_line,
 )
-from asyncrep.jobs.history import read_header, read_journal
-from asyncrep.jobs.journal import Journal, apply_noted, open_journal
-from asyncrep.model import Missing
-from asyncrep.mutation import AttributesAre, Delete, ItemAbsent, Outcome, Patch, Put
+from asyncrep.jobs.history import read_header
+from asyncrep.jobs.journal import Journal, apply_noted
+from asyncrep.mutation import Outcome
 from asyncrep.version import __version__
-from tests.support.scenario import REPLICA, item, key, session
-from tests.support.strategies import items as any_items
+from tests.support.journals import entries, opened, put, records
+from tests.support.scenario import REPLICA, key, session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from asyncrep.aws.table import Table
     from tests.support.scripted import ScriptedDynamo
-    from tests.support.values import Item
 
 AT = "2026-01-02T03:04:05.000006Z"
-
-
-def image(id: Any = "a", **attributes: Any) -> bytes:
-    return json.dumps(item(id, **attributes)).encode()
-
-
-def put(id: str = "a") -> tuple[Missing, Put]:
-    return Missing(key=key(id), primary=image(id)), Put(key(id), image(id), ItemAbsent())
 
 
 @pytest.fixture
@@ -61,84 +41,6 @@ async def replica(endpoint: ScriptedDynamo) -> AsyncIterator[Table]:
     endpoint.create_table("orders", REPLICA)
     async with open_table(f"{REPLICA}/orders", endpoint_url=endpoint.url, session=session()) as table:
         yield table
-
-
-@asynccontextmanager
-async def opened(path: Path | str, replica: Table, **options: Any) -> AsyncIterator[Journal]:
-    given: dict[str, Any] = {"primary": "us-east-1/orders", "clock": VirtualClock()} | options
-    async with open_journal(path, replica, **given) as journal:
-        yield journal
-
-
-async def records(path: Path) -> list[Any]:
-    async with read_journal(path) as read:
-        return [record async for record in read]
-
-
-def entries(found: list[Any]) -> list[Entry]:
-    settled = {(each.by, each.n): each for each in found if isinstance(each, Settled)}
-    return [Entry.of(each, settled.get((each.by, each.n))) for each in found if isinstance(each, Intent)]
-
-
-# ── Lines ───────────────────────────────────────────────────────────────────────────────────────────
-
-HOSTILE: Item = {
-    "__proto__": {"M": {"S": {"S": "x\u2028y\u2029z\x85"}}},
-    "n": {"N": "-12345678901234567890123456789012345678E-100"},
-    "b": {"B": "AAEC"},
-    "": {"NULL": True},
-    "aws:rep:x": {"S": "system"},
-}
-
-
-@given(any_items(), any_items())
-def test_whatever_is_in_an_item_comes_back_to_the_byte(before: dict[str, Any], after: dict[str, Any]) -> None:
-    old, new = (json.dumps(each, ensure_ascii=False).encode() for each in (before, after))
-    expected = AttributesAre({name: before.get(name) for name in (*after, "gone")})
-    for intent in (
-        Intent(
-            "ab", 7, AT, key(), "different", 3, "missed_put", old, Patch(key(), after, ["gone"], expected)
-        ),
-        Intent(
-            "ab",
-            8,
-            AT,
-            key(),
-            "missing",
-            0,
-            None,
-            None,
-            Put(key(), without_system_attributes(new), ItemAbsent()),
-        ),
-        Intent("ab", 9, AT, key(), "extraneous", 0, None, old, Delete(key(), AttributesAre(before))),
-    ):
-        line = intent_line(intent)
-        assert line.count(b"\n") == 1
-        assert parse_line(line) == intent
-    settled = Settled("ab", 7, AT, True, old)
-    assert parse_line(settled_line(settled)) == settled
-
-
-def test_hostile_names_and_numbers_survive_as_they_are() -> None:
-    hostile = json.dumps({**item(), **HOSTILE}, indent=1, ensure_ascii=False).encode()
-    line = intent_line(
-        Intent("ab", 1, AT, key(), "extraneous", 0, None, hostile, Delete(key(), AttributesAre({})))
-    )
-    assert line.count(b"\n") == 1
-    read = parse_line(line)
-    assert isinstance(read, Intent)
-    assert read.replica == hostile.replace(b"\n", b" ")
-    assert read.mutation == Delete(key(), AttributesAre({**item(), **HOSTILE}))
-
-
-def test_a_put_is_noted_as_it_is_sent_without_system_attributes() -> None:
-    whole = json.dumps({**item(), **HOSTILE}).encode()
-    line = intent_line(Intent("ab", 1, AT, key(), "missing", 0, None, None, Put(key(), whole, ItemAbsent())))
-    read = parse_line(line)
-    assert isinstance(read, Intent)
-    assert isinstance(read.mutation, Put)
-    sent = {name: value for name, value in HOSTILE.items() if name != "aws:rep:x"}
-    assert json.loads(read.mutation.image) == {**item(), **sent}
 
 
 # ── Writing ─────────────────────────────────────────────────────────────────────────────────────────
@@ -383,83 +285,6 @@ async def test_what_is_no_journal_cannot_be_read(tmp_path: Path, content: bytes 
         (tmp_path / "j").write_bytes(content)
     with pytest.raises(UsageError, match="There is no journal" if content is None else "is not a journal"):
         await read_header(tmp_path / "j")
-
-
-# ── Real processes ──────────────────────────────────────────────────────────────────────────────────
-
-_WRITER = """
-import asyncio, os, resource, sys
-from asyncrep import open_table
-from asyncrep.errors import JournalError
-from asyncrep.jobs.journal import open_journal
-from asyncrep.model import Missing
-from asyncrep.mutation import ItemAbsent, Outcome, Put
-
-path, url, number, limit = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-
-async def main():
-    async with open_table("eu-west-1/orders", endpoint_url=url) as table:
-        async with open_journal(path, table, primary="p") as journal:
-            if limit:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            async def write(n):
-                key = b'{"id":{"S":"%d-%d"}}' % (os.getpid(), n)
-                image = key[:-1] + b',"x":{"S":"%s"}}' % (b"x" * 3000)
-                number = await journal.intend(Missing(key=key, primary=image), Put(key, image, ItemAbsent()))
-                journal.settle(number, Outcome(applied=True))
-            for start in range(0, number, 10):
-                done = await asyncio.gather(*(write(n) for n in range(start, start + 10)), return_exceptions=True)
-                failed = [each for each in done if each]
-                if failed:
-                    assert all(isinstance(each, JournalError) for each in failed)
-                    print(failed[0])
-                    try:
-                        await write(0)
-                    except JournalError:
-                        print("and no more")
-asyncio.run(main())
-"""
-
-
-def writer(path: Path, url: str, number: int, limit: int = 0) -> subprocess.Popen[str]:
-    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-    return subprocess.Popen(
-        [sys.executable, "-c", _WRITER, str(path), url, str(number), str(limit)],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-async def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
-    return await asyncio.to_thread(process.communicate, timeout=30)
-
-
-@pytest.mark.usefixtures("replica")
-async def test_several_processes_append_to_one_journal(tmp_path: Path, endpoint: ScriptedDynamo) -> None:
-    path = tmp_path / "j"
-    processes = [writer(path, endpoint.url, 100) for _ in range(3)]
-    for process in processes:
-        assert (await finished(process)) == ("", "")
-    found = await records(path)
-    assert isinstance(found[0], Header)
-    assert {type(each) for each in found[1:]} == {Intent, Settled}
-    noted = entries(found)
-    assert len({entry.key for entry in noted}) == len(noted) == 300
-    assert {entry.outcome for entry in noted} == {Outcome(applied=True)}
-    assert len({entry.by for entry in noted}) == 3
-
-
-@pytest.mark.usefixtures("replica")
-async def test_a_full_disk_stops_the_writes(tmp_path: Path, endpoint: ScriptedDynamo) -> None:
-    path = tmp_path / "j"
-    told, errors = await finished(writer(path, endpoint.url, 60, limit=50_000))
-    assert told.splitlines()[0] == (
-        f"The journal {path} could not be written, so nothing more was written to the table: File too large."
-    )
-    assert told.splitlines()[1] == "and no more"
-    assert "JournalError" in errors  # on leaving too, as outcomes are missing
-    found = await records(path)
-    assert 1 < len(entries(found)) < 60
-    assert isinstance(found[-1], Damaged)
 
 
 async def test_each_error_of_a_full_disk_is_one_of_its_own(
