@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from asyncrep.flow.purse import Account
-    from asyncrep.mutation import Mutation, Outcome
+    from asyncrep.mutation import ItemState, Mutation, Outcome
     from asyncrep.options import Limits
 
 KeyType = Literal["S", "N", "B"]
@@ -358,5 +358,5 @@ class Destination(Source, Protocol):
     async def apply(self, mutation: Mutation) -> Outcome:
         """Write one item under its precondition."""
 
-    async def put_all(self, images: Sequence[KeyedImage]) -> None:
-        """Write whole items without precondition, in as few calls as can be."""
+    async def write_all(self, states: Sequence[KeyedImage | ItemState]) -> None:
+        """Put and delete items without precondition, in as few calls as can be."""

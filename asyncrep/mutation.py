@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from asyncrep.model import WireValue
+
+
+class ItemState(NamedTuple):
+    """The state that an item is to have, whatever is there: an image, or None where there is to be none."""
+
+    key: bytes
+    image: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """All input and output with AWS; the only place that knows aioboto3, botocore and aiohttp.
 
 How a call goes:
-    table.py     a table as the rest of asyncrep sees it: pages, get, apply, put_all
+    table.py     a table as the rest of asyncrep sees it: pages, get, apply, write_all
     place.py     where a table is and how to reach it, also for another process
     scan.py read.py write.py guard.py
                  make request bodies out of raw slices and cut answers into raw slices

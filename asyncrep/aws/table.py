@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.purse import Account
     from asyncrep.model import KeyedImage, Meter, Page, Segment, Source, TableSettings
-    from asyncrep.mutation import Mutation, Outcome
+    from asyncrep.mutation import ItemState, Mutation, Outcome
 
 # A wrong host should not take a minute to say so; it is silent, or fails every time.
 _OPENING_ATTEMPTS = 8
@@ -136,9 +136,9 @@ class Table:
         """Write one item under its precondition; see ``asyncrep.aws.write.Writer.apply``."""
         return await self._writer.apply(self._client, self._budget, mutation)
 
-    async def put_all(self, images: Sequence[KeyedImage]) -> None:
-        """Write whole items without precondition; see ``asyncrep.aws.write.Writer.put_all``."""
-        await self._writer.put_all(self._client, self._budget, images)
+    async def write_all(self, states: Sequence[KeyedImage | ItemState]) -> None:
+        """Put and delete items without precondition; see ``asyncrep.aws.write.Writer.write_all``."""
+        await self._writer.write_all(self._client, self._budget, states)
 
 
 @asynccontextmanager

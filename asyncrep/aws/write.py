@@ -1,7 +1,8 @@
-"""Writes items: whole ones in bulk, and single ones under a precondition."""
+"""Writes items: whole ones and deletions in bulk, and single ones under a precondition."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from asyncrep.aws.client import WireClient
     from asyncrep.items.keys import KeyReader
     from asyncrep.model import KeyedImage
-    from asyncrep.mutation import Mutation
+    from asyncrep.mutation import ItemState, Mutation
 
 BATCH_ITEMS = 25
 """The most items that one BatchWriteItem takes; together 16 MB, which 25 items of 400 KB never pass."""
@@ -34,8 +35,24 @@ class _PutRequest(msgspec.Struct):
     Item: Raw
 
 
+class _DeleteRequest(msgspec.Struct):
+    Key: Raw
+
+
+class _DeleteRequest(msgspec.Struct):
+    Key: Raw
+
+
 class _WriteRequest(msgspec.Struct):
-    PutRequest: _PutRequest
+    PutRequest: _PutRequest | None = None
+    DeleteRequest: _DeleteRequest | None = None
+
+    @property
+    def image(self) -> Raw:
+        """What holds the key attributes."""
+        if self.PutRequest is not None:
+            return self.PutRequest.Item
+        return self.DeleteRequest.Key if self.DeleteRequest is not None else Raw(b"{}")
 
 
 class _BulkAnswer(msgspec.Struct):
@@ -60,24 +77,28 @@ class Writer:
         self._keys = keys
         self._per_item = Estimator(1.0)
 
-    async def put_all(self, client: WireClient, budget: Budget, images: Sequence[KeyedImage]) -> None:
-        """Write whole items without precondition, 25 a call, until the service has taken every one.
+    async def write_all(
+        self, client: WireClient, budget: Budget, states: Sequence[KeyedImage | ItemState]
+    ) -> None:
+        """Put and delete items without precondition, 25 a call, until the service has taken every one.
 
-        Where a key occurs twice the later image counts: the service refuses batches with twins.
+        Where a key occurs twice the later state counts: the service refuses batches with twins.
 
         Raises:
             ThrottledError: some items stayed unprocessed however often they were sent.
+            RejectedError: the service calls an item of a batch invalid. What was in batches before it is
+                written, the rest is not.
             ServiceError: a call failed for good.
         """
         opening = b'{"ReturnConsumedCapacity":"TOTAL","RequestItems":{%b:[' % _encode(client.name)
-        pending = {item.key: without_system_attributes(bytes(item.image)) for item in images}
+        pending = {key: _write_request(key, image) for key, image in states}
         stall = Stall(client, budget, "BatchWriteItem", "write")
         while pending:
-            batch = dict(list(pending.items())[:BATCH_ITEMS])
-            requests = b",".join(b'{"PutRequest":{"Item":%b}}' % image for image in batch.values())
+            batch = dict(islice(pending.items(), BATCH_ITEMS))
+            requests = b",".join(batch.values())
             answer = await self._send(client, budget, opening + requests + b"]}}", len(batch))
             left = [
-                self._keys.key(request.PutRequest.Item)
+                self._keys.key(request.image)
                 for requests_left in (answer.UnprocessedItems or {}).values()
                 for request in requests_left
             ]
@@ -122,6 +143,13 @@ class Writer:
         self._per_item.learn(units)
         old = bytes(answer.Attributes)
         return Outcome(applied=True, old=None if old == b"{}" else old, caveat=_caveat(made))
+
+
+def _write_request(key: bytes, image: Raw | bytes | None) -> bytes:
+    """Return one entry of a BatchWriteItem; keys and images go in as raw slices."""
+    if image is None:
+        return b'{"DeleteRequest":{"Key":%b}}' % key
+    return b'{"PutRequest":{"Item":%b}}' % without_system_attributes(bytes(image))
 
 
 def _caveat(made: Expressions) -> str | None:

@@ -188,7 +188,7 @@ class _Filling:
 
     async def _put_in_bulk(self, segment: int, items: Sequence[KeyedImage], copied: _Copied) -> None:
         try:
-            await self._run.replica.put_all(items)
+            await self._run.replica.write_all(items)
         except RejectedError:
             # One item that the replica refuses takes its whole batch along: one by one, then.
             await self._put_if_absent(segment, items, copied)

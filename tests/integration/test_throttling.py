@@ -100,7 +100,7 @@ async def test_throttled_writes_slow_writes_and_not_reads(endpoint, guarded):
             if guarded:
                 assert (await table.apply(Put(key(name), image, ItemAbsent()))).applied
             else:
-                await table.put_all([KeyedImage(key(name), image)])
+                await table.write_all([KeyedImage(key(name), image)])
             await clock.sleep(1.0)
         assert table.meter.throttled == 1
         assert table.meter.slowed_to == table._budget.rate("write") is not None

@@ -127,7 +127,7 @@ async def test_keys_of_every_type_survive_bulk_writes_in_parts(endpoint, hash, r
     scripted = endpoint.create_table("orders", hash=hash, range=range)
     endpoint.on("BatchWriteItem", times=2).unprocessed(4)
     async with opened(endpoint) as table:
-        await table.put_all([KeyedImage(table.keys.key(image(each)), image(each)) for each in stored])
+        await table.write_all([KeyedImage(table.keys.key(image(each)), image(each)) for each in stored])
     assert {scripted.key_of(each): each for each in stored} == scripted.items
     assert [len(call.body["RequestItems"]["orders"]) for call in endpoint.requests("BatchWriteItem")] == [
         6,
@@ -190,7 +190,7 @@ async def test_unprocessed_items_are_sent_until_every_one_is_taken(endpoint):
     endpoint.on("BatchWriteItem", times=4).unprocessed(0.6)
     stored = items(60, v="x")
     async with opened(endpoint) as table:
-        await table.put_all([KeyedImage(table.keys.key(image(each)), image(each)) for each in stored])
+        await table.write_all([KeyedImage(table.keys.key(image(each)), image(each)) for each in stored])
         assert table.meter.throttled == 4
     assert scripted.items == {each["id"]["S"]: each for each in stored}
     assert max(len(call.body["RequestItems"]["orders"]) for call in endpoint.requests("BatchWriteItem")) == 25
@@ -206,7 +206,7 @@ async def test_unprocessed_items_that_are_never_taken_are_an_error_with_their_nu
             ThrottledError,
             match=r"BatchWriteItem on us-east-1/orders: 3 keys stayed unprocessed for \d+ s: .*k007",
         ):
-            await table.put_all([KeyedImage(table.keys.key(image(each)), image(each)) for each in stored])
+            await table.write_all([KeyedImage(table.keys.key(image(each)), image(each)) for each in stored])
     assert len(scripted.items) == 5
 
 
@@ -216,7 +216,7 @@ async def test_a_key_is_never_twice_in_one_batch(endpoint):
         found = await table.get([key("k000"), key("k001"), key("k000")], consistent=True)
         assert len(found) == 2
         twins = [item("k000", v="first"), item("k001"), item("k000", v="last")]
-        await table.put_all([KeyedImage(table.keys.key(image(each)), image(each)) for each in twins])
+        await table.write_all([KeyedImage(table.keys.key(image(each)), image(each)) for each in twins])
     (read,) = endpoint.requests("BatchGetItem")
     assert len(read.body["RequestItems"]["orders"]["Keys"]) == 2
     (written,) = endpoint.requests("BatchWriteItem")
@@ -228,7 +228,7 @@ async def test_nothing_asked_for_is_no_call(endpoint):
     endpoint.create_table("orders")
     async with opened(endpoint) as table:
         assert await table.get([], consistent=True) == {}
-        await table.put_all([])
+        await table.write_all([])
     assert endpoint.count("BatchGetItem") == endpoint.count("BatchWriteItem") == 0
 
 
@@ -241,7 +241,7 @@ async def test_capacity_is_the_sum_of_what_the_answers_say(endpoint):
         await run.get([key("k000"), key("absent")], consistent=False)  # half of 3 blocks, half of one
         assert run.meter.read_units == 5 + 12 + 2
         await run.apply(Delete(key("k000"), AttributesAre({})))  # 10 blocks of 1 KB
-        await run.put_all([KeyedImage(key("new"), image(item("new")))])
+        await run.write_all([KeyedImage(key("new"), image(item("new")))])
         assert run.meter.write_units == 10 + 1
         assert run.meter.requests == 5
         assert table.meter.read_units == 0
@@ -261,7 +261,7 @@ async def test_system_attributes_are_never_written(endpoint):
     copied = item("a", v=1) | {"aws:rep:deleting": wire(False), "aws:rep:updatetime": wire(17)}
     async with opened(endpoint) as table:
         await table.apply(Put(key("a"), image(copied), ItemAbsent()))
-        await table.put_all([KeyedImage(key("b"), image(copied | item("b")))])
+        await table.write_all([KeyedImage(key("b"), image(copied | item("b")))])
     assert scripted.items == {"a": item("a", v=1), "b": item("b", v=1)}
 
 

@@ -262,7 +262,7 @@ class SimulatedHandle:
         caveat = _caveat(expressions(mutation, SCHEMA))
         return Outcome(applied=True, old=None if old is None else _encode(old), caveat=caveat)
 
-    async def put_all(self, images: Sequence[KeyedImage]) -> None:
+    async def write_all(self, images: Sequence[KeyedImage]) -> None:
         raise AssertionError(f"a repair puts nothing without a condition: {images}")
 
 
