@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from asyncrep.flow.purse import Account
     from asyncrep.model import KeyedImage, Segment, Side, Source
-    from asyncrep.mutation import Mutation
+    from asyncrep.mutation import ItemState, Mutation
     from asyncrep.options import Limits
     from tests.support.simulated.world import Process, World
     from tests.support.values import Item
@@ -262,8 +262,8 @@ class SimulatedHandle:
         caveat = _caveat(expressions(mutation, SCHEMA))
         return Outcome(applied=True, old=None if old is None else _encode(old), caveat=caveat)
 
-    async def write_all(self, images: Sequence[KeyedImage]) -> None:
-        raise AssertionError(f"a repair puts nothing without a condition: {images}")
+    async def write_all(self, states: Sequence[KeyedImage | ItemState]) -> None:
+        raise AssertionError(f"a repair puts nothing without a condition: {states}")
 
 
 def _image(item: Item, *, keys_only: bool) -> Raw:
