@@ -39,10 +39,6 @@ class _DeleteRequest(msgspec.Struct):
     Key: Raw
 
 
-class _DeleteRequest(msgspec.Struct):
-    Key: Raw
-
-
 class _WriteRequest(msgspec.Struct):
     PutRequest: _PutRequest | None = None
     DeleteRequest: _DeleteRequest | None = None
