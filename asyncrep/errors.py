@@ -8,12 +8,16 @@
     │   ├── CredentialsError      no credentials, or AWS refused them
     │   ├── PermissionDeniedError the credentials lack a permission
     │   ├── TableNotFoundError    no table (any more) by that name
+    │   ├── StreamNotFoundError   no such stream, or no such shard in it (any more)
+    │   ├── IteratorExpiredError  a place in a shard was kept for too long; take a new one
+    │   ├── DataTrimmedError      the records asked for are older than what the stream keeps
     │   ├── BucketNotFoundError   no S3 bucket by that name
     │   ├── UnreachableError      no connection, time-outs, answers broken on the way; retried before
     │   ├── ThrottledError        still throttled after every retry
     │   ├── ConditionFailedError  a guarded write found something else than it expected
     │   └── RejectedError         the service refused this request as invalid; retrying cannot help
     ├── BudgetExhaustedError      the next request could pass the budget of the run
+    ├── LeaseLostError            another worker follows the shard now
     ├── JobError                  the state of a job could not be saved, or another process works on it
     ├── JournalError              what is about to be written could not be journalled, so it was not written
     ├── IncompleteUndoError       an undo ended before it had seen everything; carries its report
@@ -72,6 +76,18 @@ class TableNotFoundError(ServiceError):
     """The table does not exist, or does no longer: it may be deleted in the middle of a run."""
 
 
+class StreamNotFoundError(ServiceError):
+    """There is no such stream, or no such shard in it: it was never there, or has been trimmed away."""
+
+
+class IteratorExpiredError(ServiceError):
+    """An iterator of a shard is older than fifteen minutes; reading goes on with a new one."""
+
+
+class DataTrimmedError(ServiceError):
+    """The records asked for are older than the 24 hours that a stream keeps: they are lost to this reader."""
+
+
 class BucketNotFoundError(ServiceError):
     """There is no S3 bucket by that name, or not in this partition."""
 
@@ -94,6 +110,10 @@ class RejectedError(ServiceError):
 
 class BudgetExhaustedError(AsyncrepError):
     """The next request could cost more than is left of the run's budget; it was not sent."""
+
+
+class LeaseLostError(AsyncrepError):
+    """Another worker has the lease of a shard, or may have it; whoever follows the shard must stop."""
 
 
 class JobError(AsyncrepError):

@@ -108,6 +108,8 @@ class TableSettings:
         size_bytes: as old as ``item_count``.
         ttl_attribute: the attribute that holds an item's expiry, None when TTL is off.
         ttl_known: False when the credentials may not ask for it; nothing counts as expired then.
+        stream_view: which images its stream holds, None when it is off.
+        stream_arn: the stream's ARN, None when it is off.
         replica_regions: Regions of the other members, when the table belongs to a global table.
         capacity: how it is billed, and what it can serve.
     """
@@ -124,6 +126,7 @@ class TableSettings:
     replica_regions: frozenset[str] = frozenset()
     ttl_known: bool = True
     capacity: Capacity = Capacity()
+    stream_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

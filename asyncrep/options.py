@@ -15,6 +15,13 @@ Strategy = Literal["auto", "batch-get", "dual-scan"]
 """How both sides are walked: see ``asyncrep.diff``. ``auto`` chooses."""
 
 
+Begin = Literal["trim-horizon", "latest"]
+"""Where a stream is followed from: the oldest records that it has, or those to come."""
+
+Guard = Literal["none", "sequence", "version"]
+"""What keeps changes from being written over something newer: see ``asyncrep.replicate``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How hard a run may push.
@@ -92,6 +99,37 @@ class Comparison:
             raise UsageError(f"Settle must be zero seconds or more, not {self.settle}.")
         if self.tries < 1:
             raise UsageError(f"Tries must be one or more, not {self.tries}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How a stream is followed.
+
+    Attributes:
+        begin: where a task without leases begins: with the oldest records there are, or with those to come.
+        batch_size: how many records are read, and applied, at once; the service gives 1,000 at the most.
+        poll: seconds to wait after a page without records.
+        failover: seconds after which the shards of a worker that gives no sign of life are taken over; the
+            same for all workers of a task.
+
+    Raises:
+        UsageError: one of them is out of its range.
+    """
+
+    begin: Begin = "trim-horizon"
+    batch_size: int = 1000
+    poll: float = 1.0
+    failover: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.begin not in {"trim-horizon", "latest"}:
+            raise UsageError(f'A stream is followed from trim-horizon or latest on, not "{self.begin}".')
+        if not 1 <= self.batch_size <= 1000:
+            raise UsageError(f"The batch size must be 1 to 1,000 records, not {self.batch_size}.")
+        if not 0.1 <= self.poll <= 3600:
+            raise UsageError(f"Poll must be 0.1 to 3,600 seconds, not {self.poll}.")
+        if not 3 <= self.failover <= 86_400:
+            raise UsageError(f"Failover must be 3 to 86,400 seconds, not {self.failover}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ async def describe(client: WireClient, budget: Budget) -> TableSettings:
         stream_view=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
         replica_regions=frozenset(replica["RegionName"] for replica in table.get("Replicas") or []),
         capacity=_capacity(table),
+        stream_arn=(table.get("LatestStreamArn") or None) if stream.get("StreamEnabled") else None,
     )
 
 

@@ -31,9 +31,11 @@ class Cure(Enum):
 _DAMAGED = (ChecksumError, UnicodeDecodeError, JSONDecodeError, MsgspecError)
 
 _THROTTLES = frozenset({
+    "LimitExceededException",
     "SlowDown",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
+    "RequestThrottled",
     "ThrottledException",
     "Throttling",
     "ThrottlingException",
@@ -55,6 +57,7 @@ _CLASSES: dict[str, type[ServiceError]] = {
     "AccessDenied": errors.PermissionDeniedError,
     "AccessDeniedException": errors.PermissionDeniedError,
     "ConditionalCheckFailedException": errors.ConditionFailedError,
+    "ExpiredIteratorException": errors.IteratorExpiredError,
     "ExpiredToken": errors.CredentialsError,
     "ExpiredTokenException": errors.CredentialsError,
     "IncompleteSignature": errors.CredentialsError,
@@ -62,6 +65,8 @@ _CLASSES: dict[str, type[ServiceError]] = {
     "InvalidClientTokenId": errors.CredentialsError,
     "InvalidAccessKeyId": errors.CredentialsError,
     "InvalidSignatureException": errors.CredentialsError,
+    "InvalidMessageContents": errors.RejectedError,
+    "InvalidParameterValue": errors.RejectedError,
     "ItemCollectionSizeLimitExceededException": errors.RejectedError,
     "MissingAuthenticationToken": errors.CredentialsError,
     "MissingAuthenticationTokenException": errors.CredentialsError,
@@ -71,10 +76,29 @@ _CLASSES: dict[str, type[ServiceError]] = {
     "SerializationException": errors.RejectedError,
     "SignatureDoesNotMatch": errors.CredentialsError,
     "TableNotFoundException": errors.TableNotFoundError,
+    "TrimmedDataAccessException": errors.DataTrimmedError,
     "UnrecognizedClientException": errors.CredentialsError,
     "ValidationException": errors.RejectedError,
 }
+_OF_STREAMS = frozenset({"DescribeStream", "GetShardIterator", "GetRecords"})
+_NOT_FOUND: dict[type[ServiceError], str] = {
+    errors.TableNotFoundError: "There is no table {} (any more).",
+    errors.BucketNotFoundError: "There is no S3 bucket for {}.",
+    errors.StreamNotFoundError: "The stream of {}, or a shard of it, is not there (any more).",
+}
 
+# What cancels a transaction, by the code that says the same of a single write; the worst reason comes first.
+# Source: API reference of TransactWriteItems, "Cancellation reason codes and possible error messages".
+_CANCELED = "TransactionCanceledException"
+_REASONS = {
+    "ValidationError": "ValidationException",
+    "ItemCollectionSizeLimitExceeded": "ItemCollectionSizeLimitExceededException",
+    "ThrottlingError": "ThrottlingException",
+    "ProvisionedThroughputExceeded": "ProvisionedThroughputExceededException",
+    "TransactionConflict": "TransactionConflictException",
+    "ConditionalCheckFailed": "ConditionalCheckFailedException",
+}
+_NO_REASON = "None"
 
 _LONGEST_MESSAGE = 600
 # What messages of the service and of botocore quote: requests and items, which must not get into logs.
@@ -162,7 +186,7 @@ def raise_translated(error: Exception, action: str, place: str, *, maybe_done: b
 
 def _from_answer(error: Any, action: str, place: str) -> ServiceError:
     code, status = _code(error), _status(error)
-    message = error.response.get("Error", {}).get("Message") or "no further message"
+    message = _message(error) or "no further message"
     if code.isdigit() or (not code and status >= 300):
         # No error of the service: the message is the body of whatever answered.
         message = "the answer names no error of the service."
@@ -171,12 +195,12 @@ def _from_answer(error: Any, action: str, place: str) -> ServiceError:
             f"{action} on {place} is still throttled after every retry ({code}).", code=code
         )
     known = _CLASSES.get(code)
-    if known is errors.TableNotFoundError:
-        return known(f"There is no table {place} (any more).", code=code)
-    if known is errors.BucketNotFoundError:
-        return known(f"There is no S3 bucket for {place}.", code=code)
+    if known is errors.TableNotFoundError and action in _OF_STREAMS:
+        known = errors.StreamNotFoundError
     if known is not None:
-        return known(f"{action} on {place}: {code}: {_one_line(message)}", code=code)
+        missing = _NOT_FOUND.get(known)
+        refusal = f"{action} on {place}: {code}: {_one_line(message)}"
+        return known(refusal if missing is None else missing.format(place), code=code)
     if status >= 500 or code in _TRANSIENT:
         return errors.UnreachableError(
             f"{action} on {place} kept failing with {code}: {_one_line(message)}", code=code
@@ -185,7 +209,26 @@ def _from_answer(error: Any, action: str, place: str) -> ServiceError:
 
 
 def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    """Return the code of an error; of a canceled transaction that of the worst reason."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if code != _CANCELED:
+        return code
+    told = {reason.get("Code", _NO_REASON) for reason in _reasons(error)} - {_NO_REASON, None}
+    if not told or told - _REASONS.keys():  # a reason that nobody knows may be anything
+        return code
+    return next(known for reason, known in _REASONS.items() if reason in told)
+
+
+def _message(error: Any) -> str:
+    code = _code(error)
+    reasons = (reason for reason in _reasons(error) if _REASONS.get(reason.get("Code", "")) == code)
+    decisive = next(reasons, {}).get("Message")
+    return str(decisive or error.response.get("Error", {}).get("Message") or "")
+
+
+def _reasons(error: Any) -> list[dict[str, Any]]:
+    """Return why a transaction was canceled, action by action."""
+    return error.response.get("CancellationReasons") or []
 
 
 def _status(error: Any) -> int:

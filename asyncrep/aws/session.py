@@ -1,4 +1,4 @@
-"""Makes aioboto3 clients: of DynamoDB, whose calls carry raw bodies, both ways, and of S3.
+"""Makes aioboto3 clients: of DynamoDB and its streams, which carry raw bodies, of S3 and CloudWatch; and a resource.
 
 The seam to botocore is four of its public events, registered on our clients alone, so that a caller's
 session stays as it was:
@@ -7,6 +7,8 @@ session stays as it was:
     before-call             puts it in place of the body that botocore serialized, before it is signed
     before-parse            checks the answer's checksum, and hands the body on instead of parsing it
     needs-retry             is unregistered: there is one retry layer, ours (``asyncrep.aws.client``)
+
+Requests to streams are short: only their answers are raw, so only the last two are needed.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 import re
 import zlib
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asyncrep.aws.errors import ChecksumError, raise_translated
 from asyncrep.errors import AsyncrepError, CredentialsError, UsageError
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     import aioboto3
-    from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_cloudwatch import CloudWatchClient
+    from types_aiobotocore_dynamodb import DynamoDBClient, DynamoDBServiceResource
+    from types_aiobotocore_dynamodbstreams import DynamoDBStreamsClient
     from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_sqs import SQSClient
 
     from asyncrep.location import TableRef
 
@@ -50,12 +55,47 @@ async def open_client(
     session: aioboto3.Session | None = None,
     profile: str | None = None,
     role_arn: str | None = None,
+    answer_seconds: float = _READ_SECONDS,
 ) -> AsyncIterator[DynamoDBClient]:
     """Open a DynamoDB client for the table's Region and endpoint.
 
     Args:
         ref: where the table is.
         session: the caller's session; without one, the environment's credentials and config are used.
+        profile: a profile of the AWS config files, instead of ``session``.
+        role_arn: a role to assume with those credentials.
+        answer_seconds: how long a call may be without an answer.
+
+    Raises:
+        UsageError: the role or the endpoint is malformed.
+        CredentialsError: the profile does not exist, or the role cannot be assumed.
+    """
+    means = _Means(session, profile, role_arn)
+    settings = {
+        "max_pool_connections": _CONNECTIONS,
+        "parameter_validation": False,
+        "read_timeout": answer_seconds,
+    }
+    async with _opened("dynamodb", str(ref), means, ref.region, ref.endpoint_url, settings) as client:
+        _install(client)
+        yield client
+
+
+@asynccontextmanager
+async def open_streams_client(
+    ref: TableRef,
+    *,
+    session: aioboto3.Session | None = None,
+    endpoint_url: str | None = None,
+    profile: str | None = None,
+    role_arn: str | None = None,
+) -> AsyncIterator[DynamoDBStreamsClient]:
+    """Open a client of the streams in the table's Region, with the same means as ``open_client``.
+
+    Args:
+        ref: where the table is.
+        session: the caller's session.
+        endpoint_url: another endpoint than the Region's or the environment's; that of ``ref`` is for tables.
         profile: a profile of the AWS config files, instead of ``session``.
         role_arn: a role to assume with those credentials.
 
@@ -65,8 +105,10 @@ async def open_client(
     """
     means = _Means(session, profile, role_arn)
     settings = {"max_pool_connections": _CONNECTIONS, "parameter_validation": False}
-    async with _opened("dynamodb", str(ref), means, ref.region, ref.endpoint_url, settings) as client:
-        _install(client)
+    async with _opened("dynamodbstreams", str(ref), means, ref.region, endpoint_url, settings) as client:
+        events: Any = client.meta.events
+        events.unregister("needs-retry.dynamodb-streams", unique_id="retry-config-dynamodb-streams")
+        events.register("before-parse.dynamodb-streams", _check_and_hand_on)
         yield client
 
 
@@ -100,6 +142,111 @@ async def open_s3_client(
         yield client
 
 
+@asynccontextmanager
+async def open_cloudwatch_client(
+    place: str,
+    *,
+    region: str | None = None,
+    session: aioboto3.Session | None = None,
+    endpoint_url: str | None = None,
+    profile: str | None = None,
+    role_arn: str | None = None,
+) -> AsyncIterator[CloudWatchClient]:
+    """Open a CloudWatch client, with the same means as ``open_client``; it waits for an answer only shortly.
+
+    Args:
+        place: what is opened, for messages.
+        region: where the metrics are kept; by default the session's Region.
+        session: the caller's session.
+        endpoint_url: another endpoint than the Region's or the environment's.
+        profile: a profile of the AWS config files, instead of ``session``.
+        role_arn: a role to assume with those credentials.
+
+    Raises:
+        UsageError: the role or the endpoint is malformed.
+        CredentialsError: the profile does not exist, or the role cannot be assumed.
+    """
+    means = _Means(session, profile, role_arn)
+    settings = {"connect_timeout": 3.0, "read_timeout": 5.0}
+    async with _opened("cloudwatch", place, means, region, endpoint_url, settings) as client:
+        yield client
+
+
+@asynccontextmanager
+async def open_resource(
+    ref: TableRef, *, session: aioboto3.Session | None = None, role_arn: str | None = None
+) -> AsyncIterator[DynamoDBServiceResource]:
+    """Open aioboto3's DynamoDB resource, whose calls take and return values of Python.
+
+    Args:
+        ref: where the table is that it is opened for.
+        session: the caller's session.
+        role_arn: a role to assume with its credentials.
+
+    Raises:
+        UsageError: the role or the endpoint is malformed.
+        CredentialsError: there are no credentials, or the role cannot be assumed.
+    """
+    means = _Means(session, None, role_arn)
+    settings = {"max_pool_connections": _CONNECTIONS}
+    async with _opened(
+        "dynamodb", str(ref), means, ref.region, ref.endpoint_url, settings, kind="resource"
+    ) as resource:
+        yield resource
+
+
+@asynccontextmanager
+async def open_sqs_client(
+    place: str,
+    *,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    session: aioboto3.Session | None = None,
+    profile: str | None = None,
+    role_arn: str | None = None,
+) -> AsyncIterator[SQSClient]:
+    """Open an SQS client, with the same means as ``open_client``.
+
+    Args:
+        place: the queue, for messages.
+        region: the queue's Region; by default the environment's.
+        endpoint_url: another endpoint than the Region's or the environment's.
+        session: the caller's session.
+        profile: a profile of the AWS config files, instead of ``session``.
+        role_arn: a role to assume with those credentials.
+
+    Raises:
+        UsageError: the role or the endpoint is malformed.
+        CredentialsError: the profile does not exist, or the role cannot be assumed.
+    """
+    means = _Means(session, profile, role_arn)
+    async with _opened("sqs", place, means, region, endpoint_url, {}) as client:
+        yield client
+
+
+def check_role(role_arn: str) -> None:
+    """Refuse what is not the ARN of a role.
+
+    Raises:
+        UsageError: with how it looks.
+    """
+    if not _ROLE_ARN.fullmatch(role_arn):
+        raise UsageError(f'"{role_arn}" is not a role; it looks like arn:aws:iam::123456789012:role/NAME.')
+
+
+def session_of_keys(access_key_id: str, secret_access_key: str) -> aioboto3.Session:
+    """Return a session with a user's own keys, whatever the environment holds."""
+    import aioboto3  # noqa: PLC0415 - takes longer to import than a whole --help may
+
+    return aioboto3.Session(aws_access_key_id=access_key_id, aws_secret_access_key=secret_access_key)
+
+
+def load_libraries() -> None:
+    """Import what clients are made with, so that it was done before the first one is needed."""
+    import aioboto3  # noqa: F401, PLC0415
+    import aiobotocore.config  # noqa: F401, PLC0415
+
+
 class _Means(NamedTuple):
     """With which credentials a client is made."""
 
@@ -116,31 +263,37 @@ async def _opened(
     region: str | None,
     endpoint_url: str | None,
     settings: Mapping[str, Any],
+    *,
+    kind: Literal["client", "resource"] = "client",
 ) -> AsyncIterator[Any]:
-    """Open a client that makes a single attempt: there is one retry layer, ours."""
+    """Open a client that makes a single attempt: there is one retry layer, ours.
+
+    ``settings`` are botocore's, before those that are the same for every client.
+    """
     import aioboto3  # noqa: PLC0415 - takes longer to import than a whole --help may
     import aiobotocore  # noqa: PLC0415
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
     role_arn = means.role_arn
-    if role_arn is not None and not _ROLE_ARN.fullmatch(role_arn):
-        raise UsageError(f'"{role_arn}" is not a role; it looks like arn:aws:iam::123456789012:role/NAME.')
+    if role_arn is not None:
+        check_role(role_arn)
     async with AsyncExitStack() as stack:
         try:
             base = means.session or aioboto3.Session(profile_name=means.profile)
             region = region or base.region_name or DEFAULT_REGION
             if role_arn:
                 base = await _assume_role(base, role_arn, region)
-            config = AioConfig(
-                connect_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
-                retries={"total_max_attempts": 1, "mode": "standard"},
+            common: dict[str, Any] = {
+                "connect_timeout": _CONNECT_SECONDS,
+                "read_timeout": _READ_SECONDS,
+                "retries": {"total_max_attempts": 1, "mode": "standard"},
                 # Else botocore puts a User-Agent together and sanitizes it anew for every request: 10 % of them.
-                user_agent=f"asyncrep/{__version__} aiobotocore/{aiobotocore.__version__}",
-                **settings,
-            )
+                "user_agent": f"asyncrep/{__version__} aiobotocore/{aiobotocore.__version__}",
+            }
+            config = AioConfig(**(common | dict(settings)))
+            make = base.client if kind == "client" else base.resource
             client = await stack.enter_async_context(
-                base.client(service, region_name=region, endpoint_url=endpoint_url, config=config)
+                make(service, region_name=region, endpoint_url=endpoint_url, config=config)
             )
         except AsyncrepError:
             raise
@@ -172,8 +325,13 @@ def _place_body(params: dict[str, Any], context: dict[str, Any], **_: object) ->
         params["body"] = body
 
 
-# The operations that are always called with a raw body; the event that precedes parsing knows no more.
-RAW_OPERATIONS = frozenset({"Scan", "BatchGetItem", "BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem"})
+# The operations whose answers are always raw; the event that precedes parsing knows no more.
+RAW_OPERATIONS = frozenset({
+    "Scan", "BatchGetItem", "BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem", "GetRecords",
+    "TransactWriteItems",
+})  # fmt: skip
+RAW_REFUSALS = frozenset({"TransactWriteItems"})
+"""The operations whose refusals hold items, and are handed on raw beside what botocore makes of them."""
 
 
 def _check_and_hand_on(
@@ -181,8 +339,10 @@ def _check_and_hand_on(
 ) -> None:
     body: bytes = response_dict["body"]
     check_crc(response_dict["headers"], body)
-    if operation_model.name in RAW_OPERATIONS and response_dict["status_code"] < 300:
+    name, refused = operation_model.name, response_dict["status_code"] >= 300
+    if name in (RAW_REFUSALS if refused else RAW_OPERATIONS):
         customized_response_dict[BODY] = body
+    if name in RAW_OPERATIONS and not refused:
         response_dict["body"] = b"{}"
 
 

@@ -80,6 +80,11 @@ class Check:
         self._report: Report | None = None
         self._shown: list[Discrepancy] = []
 
+    @property
+    def report(self) -> Report | None:
+        """The counts of the run, None before it has begun."""
+        return self._report
+
     def run(self, telling: OutputOptions) -> int:
         """Run to the end, tell the results, and return the exit code.
 

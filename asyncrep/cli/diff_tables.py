@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from asyncrep.cli.check import Check, Keeping, Manner
+from asyncrep.cli.metrics import Metric, MetricNamespace, run_and_publish
 from asyncrep.cli.options import (
     CompareOptions,
     OutputOptions,
@@ -55,6 +56,8 @@ EPILOG = """
 
   asyncrep diff-tables us-east-1/orders eu-west-1/orders --backfill --repair
 
+  asyncrep diff-tables us-east-1/orders eu-west-1/orders --metric Replicas
+
   asyncrep diff-tables --segments 16 --repair   [dim](tables from asyncrep.toml)[/dim]
 
 [bold]Exit codes[/bold]
@@ -93,14 +96,17 @@ def diff_tables(
             rich_help_panel="Job",
         ),
     ] = None,
+    metric: MetricNamespace = None,
 ) -> None:
     """Check a replica in full, repair it, or fill a new one."""
     with exit_codes(verbose=telling.verbose):
         check_combination(repairing, telling, pace, comparing)
         if job is not None and pace.processes != "1":
             raise UsageError("A job is done by one process: --job and --processes do not go together.")
+        pair = find_pair(primary, replica, places)
+        published = Metric.of(metric, pair)
         check = Check(
-            find_pair(primary, replica, places),
+            pair,
             pace.limits(),
             Manner(
                 pace.chosen_strategy(), pace.number_of_processes(), pace.one_segment(), pace.chosen_sample()
@@ -109,7 +115,7 @@ def diff_tables(
             repairing,
             Keeping(job_place(job)),
         )
-        raise typer.Exit(check.run(telling))
+        raise typer.Exit(run_and_publish(check, telling, published))
 
 
 def check_combination(

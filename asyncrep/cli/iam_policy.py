@@ -13,6 +13,7 @@ import typer
 
 from asyncrep.cli import permissions
 from asyncrep.cli.diff_tables import check_combination
+from asyncrep.cli.metrics import Metric
 from asyncrep.cli.one_record import find_record
 from asyncrep.cli.options import CompareOptions, OutputOptions, PaceOptions, PlaceOptions, RepairOptions
 from asyncrep.cli.permissions import Writing
@@ -105,12 +106,14 @@ class Needs:
 
     Attributes:
         account: of the tables, where something else than their locations tells it.
+        namespace: where metrics are published, None for nowhere.
     """
 
     places: Mapping[Side, Place]
     grants: Sequence[Grant]
     kept: Sequence[InS3] = ()
     account: str | None = None
+    namespace: str | None = None
 
 
 def iam_policy(
@@ -142,7 +145,8 @@ def iam_policy(
         needed = _needs(asked)
         homes = {side: _home(place, needed.account or account) for side, place in needed.places.items()}
         partition = partition_of(_environment_region()) if needed.kept else ""
-        made = _chosen(statements(needed.grants, homes, needed.kept, partition), identity)
+        made = statements(needed.grants, homes, needed.kept, partition, needed.namespace)
+        made = _chosen(made, identity)
         _print(made)
         if explain:
             _explain(made)
@@ -179,7 +183,9 @@ def _diff_tables(asked: Asked) -> Needs:
         kept += _journal(asked, dry_run=writing.dry_run)
     else:
         grants = permissions.checking()
-    return Needs(asked.places(), grants, kept)
+    places = asked.places()
+    metric = Metric.of(given["metric"], (places["primary"], places["replica"]))
+    return Needs(places, grants, kept, namespace=metric.namespace if metric else None)
 
 
 def _mend(asked: Asked) -> Needs:
@@ -246,7 +252,7 @@ NEEDS: dict[str, Callable[[Asked], Needs]] = {
 }
 """What each command needs that calls AWS."""
 
-WITHOUT_AWS = frozenset({"demo", "iam-policy", "jobs", "jobs list", "sandbox"})
+WITHOUT_AWS = frozenset({"demo", "iam-policy", "jobs", "jobs list", "sandbox", "template"})
 """The commands that need nothing: what they call is their own, or is allowed to everybody."""
 
 

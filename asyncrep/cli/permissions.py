@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from asyncrep.location import S3Place
     from asyncrep.model import Side
 
-On = Literal["table", "global-table", "objects", "bucket"]
+On = Literal["table", "stream", "global-table", "objects", "bucket", "metrics", "queue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,23 @@ DELETE = Permission(
 )
 BULK = Permission("dynamodb:BatchWriteItem", "Fills a replica in bulk that was found empty.")
 
+SHARDS = Permission("dynamodb:DescribeStream", "Finds the shards of the stream.", on="stream")
+PLACE_IN_SHARD = Permission("dynamodb:GetShardIterator", "Finds a place in a shard to read from.", on="stream")
+RECORDS = Permission("dynamodb:GetRecords", "Reads the changes that a shard holds.", on="stream")
+
+NEW_TABLE = Permission("dynamodb:CreateTable", "Makes the table if there is none yet.")
+READ_LEASE = Permission("dynamodb:GetItem", "Looks at a lease again when the answer to a write was lost.")
+
 GET_OBJECT = Permission("s3:GetObject", "Reads what is kept there.", on="objects")
 PUT_OBJECT = Permission("s3:PutObject", "Writes what is to be kept there.", on="objects")
 REMOVE_OBJECT = Permission("s3:DeleteObject", "Removes what was kept there.", on="objects")
 LIST_OBJECTS = Permission("s3:ListBucket", "Finds out what is kept there, and that nothing is.", on="bucket")
+
+SEND_MESSAGE = Permission(
+    "sqs:SendMessage", "Keeps records that can never be applied in a queue.", on="queue"
+)
+
+PUT_METRICS = Permission("cloudwatch:PutMetricData", "Publishes the metrics of the run.", on="metrics")
 
 _TAKE_BACK = replace(DELETE, why="Takes back its own copy of an item that the primary lost meanwhile.")
 _EMPTY = replace(SCAN, why="Finds out whether the replica is empty.")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asyncrep.cli.permissions import Permission
+from asyncrep.cli.permissions import PUT_METRICS, Permission
 from asyncrep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Statement:
     Attributes:
         identity: whose policy it belongs to.
         listed: for listing a bucket, the names that may be listed; None for all of them.
+        namespace: for publishing metrics, in which namespace: they have no ARN to name.
     """
 
     sid: str
@@ -89,15 +90,21 @@ class Statement:
     permissions: tuple[Permission, ...]
     resource: str
     listed: str | None = None
+    namespace: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as IAM reads it."""
+        condition: dict[str, Any] = {}
+        if self.listed:
+            condition["StringLike"] = {"s3:prefix": self.listed}
+        if self.namespace:
+            condition["StringEquals"] = {"cloudwatch:namespace": self.namespace}
         return {
             "Sid": self.sid,
             "Effect": "Allow",
             "Action": sorted({permission.action for permission in self.permissions}),
             "Resource": self.resource,
-            **({"Condition": {"StringLike": {"s3:prefix": self.listed}}} if self.listed else {}),
+            **({"Condition": condition} if condition else {}),
         }
 
 
@@ -131,7 +138,11 @@ def _role_account(place: Place) -> str | None:
 
 
 def statements(
-    grants: Sequence[Grant], homes: Mapping[Side, Home], kept: Sequence[InS3] = (), partition: str = "aws"
+    grants: Sequence[Grant],
+    homes: Mapping[Side, Home],
+    kept: Sequence[InS3] = (),
+    partition: str = "aws",
+    namespace: str | None = None,
 ) -> list[Statement]:
     """Return the statements of all identities that a command acts as, those of the caller first.
 
@@ -140,15 +151,19 @@ def statements(
         homes: where these are.
         kept: what it needs in S3, where it acts as the caller.
         partition: of the buckets.
+        namespace: where it publishes metrics, which it does as whoever reads the primary.
     """
     made = [*_assumed_roles(homes), *(each for grant in grants for each in _of(grant, homes[grant.side]))]
     made += [each for place in kept for each in _kept(place, partition)]
+    if namespace is not None:
+        made.append(Statement("Metrics", homes["primary"].identity, (PUT_METRICS,), "*", namespace=namespace))
     return sorted(made, key=lambda each: each.identity != CALLER)
 
 
 def _of(grant: Grant, home: Home) -> Iterator[Statement]:
     for on, sid, resource in (
         ("table", f"{grant.purpose}{grant.side.title()}", home.table),
+        ("stream", f"{grant.purpose}Stream", f"{home.table}/stream/*"),
         ("global-table", f"{grant.purpose}GlobalTable", home.global_table),
     ):
         permissions = tuple(each for each in grant.permissions if each.on == on)

@@ -96,11 +96,12 @@ class Engine:
         range: tuple[str, str] | None = None,
         items: list[Item] | None = None,
         region: str = REGION,
+        stream: str | None = None,
     ) -> str:
         """Make a table that no other test knows, wait until it is active, and return its name."""
         keys = [hash] if range is None else [hash, range]
         name = f"test-{uuid.uuid4().hex[:12]}"
-        body = {
+        body: dict[str, Any] = {
             "TableName": name,
             "AttributeDefinitions": [
                 {"AttributeName": attribute, "AttributeType": kind} for attribute, kind in keys
@@ -111,6 +112,8 @@ class Engine:
             ],
             "BillingMode": "PAY_PER_REQUEST",
         }
+        if stream is not None:
+            body["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": stream}
         self.call("CreateTable", body, region)
         self._tables.append((name, region))
         self._wait_until_active(name, region)

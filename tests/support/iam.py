@@ -19,6 +19,7 @@ from moto.core.authorization import ActionAuthenticatorMixin
 from moto.core.exceptions import AccessDeniedError, JsonRESTError
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.responses import DynamoHandler
+from moto.iam.access_control import IAMRequest
 from moto.iam.models import iam_backends
 
 from asyncrep.sandbox.server import EmbeddedAws
@@ -196,6 +197,10 @@ def _seen(service: str, region: str, environ: Mapping[str, Any], body: bytes) ->
     elif service == "sts":
         form = parse_qs(body.decode())
         yield f"sts:{form['Action'][0]}", form.get("RoleArn", ["*"])[0]
+    elif service == "monitoring":
+        form = parse_qs(body.decode())
+        condition = ("cloudwatch:namespace", form["Namespace"][0])
+        yield f"cloudwatch:{form['Action'][0]}", "*", (condition,)
     else:
         assert service == "s3", service
         yield from _s3_calls(environ, body)
@@ -232,6 +237,15 @@ def _removed(bucket: str, body: bytes) -> list[str]:
     ]
 
 
+_check_as_signed = IAMRequest.check_action_permitted
+
+
+def _check_action_permitted(self: Any, resource: str) -> None:
+    """Judge by the name that IAM knows a service by: moto takes the one it is signed for."""
+    self._action = self._action.replace("monitoring:", "cloudwatch:")
+    _check_as_signed(self, resource)
+
+
 @contextmanager
 def judging_aws() -> Iterator[JudgingAws]:
     """Start one. moto judges DynamoDB's calls by the resource ``*``: here it is told what they are about."""
@@ -260,6 +274,7 @@ def judging_aws() -> Iterator[JudgingAws]:
     with pytest.MonkeyPatch.context() as patch, EmbeddedAws() as embedded:
         patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
         patch.setattr(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", judge)
+        patch.setattr(IAMRequest, "check_action_permitted", _check_action_permitted)
         patch.setattr(DynamoHandler, "_determine_resource", resource_of, raising=False)
         patch.setattr(DynamoHandler, "describe_global_table", describe_global_table, raising=False)
         aws = JudgingAws(embedded.endpoint_url)

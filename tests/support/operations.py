@@ -16,7 +16,9 @@ from tests.support.request import (
     store,
     write_units,
 )
+from tests.support.stream_operations import STREAM_OPERATIONS
 from tests.support.tables import ScriptedTable
+from tests.support.transactions import transact_write_items
 from tests.support.values import Item, ServiceError, invalid, size_of
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ def _create_table(request: Request) -> Body:
     schema = sorted(body["KeySchema"], key=lambda entry: entry["KeyType"] != "HASH")
     keys = [(entry["AttributeName"], kinds[entry["AttributeName"]]) for entry in schema]
     table = ScriptedTable(body["TableName"], request.region, keys)
+    if (stream := body.get("StreamSpecification", {})).get("StreamEnabled"):
+        table.enable_stream(stream["StreamViewType"])
     request.tables[request.region, table.name] = table
     return {"TableDescription": _description(table)}
 
@@ -67,11 +71,10 @@ def _describe_table(request: Request) -> Body:
 
 
 def _description(table: ScriptedTable) -> Body:
-    arn = f"arn:aws:dynamodb:{table.region}:123456789012:table/{table.name}"
     kinds = ("HASH", "RANGE")
     return {
         "TableName": table.name,
-        "TableArn": arn,
+        "TableArn": table.arn,
         "TableStatus": "ACTIVE",
         "CreationDateTime": 1_700_000_000,
         "KeySchema": [
@@ -81,8 +84,19 @@ def _description(table: ScriptedTable) -> Body:
         "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
         "ItemCount": len(table.items),
         "TableSizeBytes": sum(map(size_of, table.items.values())),
+        **_stream_settings(table),
         **table.description,
     }
+
+
+def _stream_settings(table: ScriptedTable) -> Body:
+    """What a table tells of its stream; the ARN of one that was switched off stays."""
+    if not table.streams:
+        return {}
+    latest: Body = {"LatestStreamArn": table.stream.arn, "LatestStreamLabel": table.stream.label}
+    if table.stream.status == "ENABLED":
+        latest["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream.view}
+    return latest
 
 
 def _describe_global_table(request: Request) -> Body:
@@ -100,6 +114,14 @@ def _describe_time_to_live(request: Request) -> Body:
     if attribute is None:
         return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
     return {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": attribute}}
+
+
+def _update_time_to_live(request: Request) -> Body:
+    table, wanted = request.table(), request.body["TimeToLiveSpecification"]
+    if wanted["Enabled"] is (table.ttl is not None):
+        raise invalid("TimeToLive is already " + ("enabled" if table.ttl else "disabled"))
+    table.ttl = wanted["AttributeName"] if wanted["Enabled"] else None
+    return {"TimeToLiveSpecification": wanted}
 
 
 def _scan(request: Request) -> Body:
@@ -208,12 +230,20 @@ def _write(
 
 _OPERATIONS: dict[str, tuple[set[str], Callable[[Request], Body]]] = {
     "CreateTable": (
-        {"TableName", "AttributeDefinitions", "KeySchema", "BillingMode", "ProvisionedThroughput"},
+        {
+            "TableName",
+            "AttributeDefinitions",
+            "KeySchema",
+            "BillingMode",
+            "ProvisionedThroughput",
+            "StreamSpecification",
+        },
         _create_table,
     ),
     "DescribeTable": ({"TableName"}, _describe_table),
     "DescribeGlobalTable": ({"GlobalTableName"}, _describe_global_table),
     "DescribeTimeToLive": ({"TableName"}, _describe_time_to_live),
+    "UpdateTimeToLive": ({"TableName", "TimeToLiveSpecification"}, _update_time_to_live),
     "Scan": (
         {"TableName", "Segment", "TotalSegments", "Limit", "ExclusiveStartKey", "Select", *READ_PARAMETERS},
         _scan,
@@ -227,4 +257,9 @@ _OPERATIONS: dict[str, tuple[set[str], Callable[[Request], Body]]] = {
     "PutItem": ({"Item", *_WRITE}, _put_item),
     "UpdateItem": ({"Key", "UpdateExpression", *_WRITE}, _update_item),
     "DeleteItem": ({"Key", *_WRITE}, _delete_item),
+    "TransactWriteItems": (
+        {"TransactItems", "ClientRequestToken", "ReturnConsumedCapacity", "ReturnItemCollectionMetrics"},
+        transact_write_items,
+    ),
+    **STREAM_OPERATIONS,
 }

@@ -23,7 +23,19 @@ from aiohttp import web
 
 from tests.support.operations import perform
 from tests.support.request import Request, Tables
-from tests.support.script import Call, Corrupt, Cut, Drop, Hook, LeaveOut, Refuse, Selector, Statement
+from tests.support.script import (
+    Call,
+    Corrupt,
+    Cut,
+    Drop,
+    Hook,
+    LeaveOut,
+    Refuse,
+    Selector,
+    Statement,
+    tables_of,
+)
+from tests.support.stream_operations import table_named_in
 from tests.support.tables import ScriptedTable
 from tests.support.values import Item, ServiceError
 
@@ -50,8 +62,9 @@ class ScriptedDynamo:
         calls: every request in the order of arrival, those that met with a fault too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, port: int = 0) -> None:
         self.url = ""
+        self._port = port
         self.calls: list[Call] = []
         self._tables: Tables = {}
         self._statements: list[Statement] = []
@@ -69,11 +82,18 @@ class ScriptedDynamo:
         range: tuple[str, str] | None = None,
         ttl: str | None = None,
         items: Iterable[Item] = (),
+        stream: str | None = None,
+        shards: int = 1,
     ) -> ScriptedTable:
-        """A new table; the same name in another Region is another table."""
+        """A new table; the same name in another Region is another table.
+
+        With a `stream` of that view it has one, which tells what is written to it from now on.
+        """
         table = ScriptedTable(name, region, [hash] if range is None else [hash, range], ttl)
         for item in items:
             table.put(item)
+        if stream is not None:
+            table.enable_stream(stream, shards=shards)
         self._tables[region, name] = table
         return table
 
@@ -143,10 +163,10 @@ class ScriptedDynamo:
 
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=_LARGEST_REQUEST)
-        application.router.add_post("/", self._serve)
+        self._route(application)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
         return self
@@ -162,17 +182,24 @@ class ScriptedDynamo:
         if self._crashes:
             raise ExceptionGroup("the scripted endpoint failed", self._crashes)
 
+    def _route(self, application: web.Application) -> None:
+        application.router.add_post("/", self._serve)
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         try:
-            return await self._answer(request)
+            content = await request.read()
+        except ConnectionError:
+            return web.Response()  # who asked was killed in the middle of it
+        try:
+            return await self._answer(request, content)
         except Exception as crash:
             # A mistake in the double or in a test's callback fails the test, not only the request.
             self._crashes.append(crash)
             raise
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        call = _read(request, await request.read())
-        self.calls.append(call)
+    async def _answer(self, request: web.Request, content: bytes) -> web.StreamResponse:
+        call = _read(request, content)
+        self._note(call)
         _run(self._before, call)
         statement = self._statement_for(call)
         if statement.wait:
@@ -190,6 +217,9 @@ class ScriptedDynamo:
                 return await _send_half(request, _respond(answer))
             case fault:
                 return _respond(answer, corrupt=isinstance(fault, Corrupt))
+
+    def _note(self, call: Call) -> None:
+        self.calls.append(call)
 
     def _statement_for(self, call: Call) -> Statement:
         taking = [statement for statement in self._statements if statement.notice(call)]
@@ -213,8 +243,18 @@ def _read(request: web.Request, content: bytes) -> Call:
     if signed is None:
         raise ValueError("a request must be signed: the Region is read from its credential scope")
     body = json.loads(content)
-    table = next(iter(body["RequestItems"]), "") if "RequestItems" in body else body.get("TableName", "")
-    return Call(operation, table, signed[1], body)
+    return Call(operation, _table_named_in(body), signed[1], body)
+
+
+def _table_named_in(body: dict[str, Any]) -> str:
+    if "RequestItems" in body:
+        return next(iter(body["RequestItems"]), "")
+    if "TransactItems" in body:
+        return next(iter(tables_of(body["TransactItems"])), "")
+    if "StreamArn" in body or "ShardIterator" in body:
+        return table_named_in(body)
+    name: str = body.get("TableName", "")
+    return name
 
 
 def _run(hooks: list[Hook], call: Call) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tests.support.streams import NEW_AND_OLD, ScriptedStream
 from tests.support.values import (
     ITEM_BYTES,
     Item,
@@ -21,6 +22,8 @@ from tests.support.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from asyncrep.flow.clock import Clock
+
 PlainKey = Any
 """The hash key as str, Decimal (or any equal number) or bytes; (hash, range) where there is a range key."""
 
@@ -29,7 +32,7 @@ _HASH_SPACE = 1 << 64
 
 
 class ScriptedTable:
-    """One table in one Region. Tests read and change `items` as they like.
+    """One table in one Region. Tests read and change `items` as they like, though unseen by its stream.
 
     Attributes:
         keys: name and type of the hash key and, where there is one, of the range key.
@@ -40,6 +43,8 @@ class ScriptedTable:
         position_of: plain hash key to its place in scan order; replace it to order sides differently.
         description: entries that DescribeTable answers instead of its own, such as Replicas.
         global_regions: the Regions that DescribeGlobalTable (the version of 2017) lists, if any.
+        streams: every stream it ever had; the last is the one that DescribeTable tells.
+        tokens: the requests that each token of a transaction came with; None for an emulator without.
     """
 
     def __init__(self, name: str, region: str, keys: list[tuple[str, str]], ttl: str | None = None) -> None:
@@ -54,12 +59,14 @@ class ScriptedTable:
         self.segment_of: Callable[[Any, int], int] = self._segment_by_position
         self.description: dict[str, Any] = {}
         self.global_regions: list[str] = []
+        self.streams: list[ScriptedStream] = []
+        self.tokens: dict[str, Any] | None = {}
         self._frozen: dict[PlainKey, Item] | None = None
 
     def put(self, item: Item) -> None:
         """Store a copy of the item in the place of any with its key."""
         self.check_item(item)
-        self.items[self.key_of(item)] = deepcopy(item)
+        self._store(self.key_of(item), deepcopy(item))
 
     def get(self, key: PlainKey) -> Item | None:
         """The item as strong reads see it."""
@@ -67,7 +74,43 @@ class ScriptedTable:
 
     def delete(self, key: PlainKey) -> None:
         """Remove the item with this key, if there is one."""
-        self.items.pop(key, None)
+        self._store(key, None)
+
+    def expire(self, key: PlainKey) -> None:
+        """Remove the item with this key as TTL does."""
+        self._store(key, None, by_ttl=True)
+
+    def _store(self, key: PlainKey, new: Item | None, *, by_ttl: bool = False) -> None:
+        old = self.items.pop(key, None) if new is None else self.items.get(key)
+        if new is not None:
+            self.items[key] = new
+        if self.streams:
+            self.streams[-1].note(position_of(self._hash_of(key)), old, new, by_ttl=by_ttl)
+
+    @property
+    def arn(self) -> str:
+        """The table's ARN."""
+        return f"arn:aws:dynamodb:{self.region}:123456789012:table/{self.name}"
+
+    @property
+    def stream(self) -> ScriptedStream:
+        """The latest stream; IndexError when it never had one."""
+        return self.streams[-1]
+
+    def enable_stream(
+        self, view: str = NEW_AND_OLD, *, shards: int = 1, clock: Clock | None = None
+    ) -> ScriptedStream:
+        """Switch a new stream on; what is there already makes no records."""
+        stream = ScriptedStream(
+            self.arn,
+            [name for name, _ in self.keys],
+            view,
+            shards=shards,
+            clock=clock,
+            generation=len(self.streams),
+        )
+        self.streams.append(stream)
+        return stream
 
     def freeze_reads(self) -> None:
         """Let eventually consistent reads see the table as it is now, whatever is written later."""

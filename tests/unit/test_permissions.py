@@ -31,6 +31,8 @@ ACTIONS = {
 }
 SPELLED = {"s3:ListObjectsV2": "s3:ListBucket", "s3:DeleteObjects": "s3:DeleteObject"}
 """What IAM calls otherwise than the API does."""
+PREFIXES = {"dynamodbstreams": "dynamodb"}
+"""Services whose actions IAM knows under another prefix."""
 NEEDS_NOTHING = {"sts:GetCallerIdentity"}
 AWS = Path(asyncrep.__file__).parent / "aws"
 
@@ -40,8 +42,8 @@ def operations() -> dict[str, str]:
     """The action behind each method of the clients that asyncrep opens."""
     session = botocore.session.Session()
     return {
-        xform_name(operation): f"{service}:{operation}"
-        for service in ("dynamodb", "s3", "sts")
+        xform_name(operation): f"{PREFIXES.get(service, service)}:{operation}"
+        for service in ("cloudwatch", "dynamodb", "dynamodbstreams", "s3", "sqs", "sts")
         for operation in session.get_service_model(service).operation_names
     }
 
@@ -73,7 +75,7 @@ def test_clients_of_other_services_are_opened_nowhere() -> None:
         and node.args
         and isinstance(node.args[0], ast.Constant)
     }
-    assert opened == {"dynamodb", "s3", "sts"}
+    assert opened == {"cloudwatch", "dynamodb", "dynamodbstreams", "s3", "sqs", "sts"}
 
 
 def names(group: Any, before: str = "") -> Iterator[str]:
@@ -144,6 +146,16 @@ def test_a_place_in_s3_is_granted_as_it_is_spelled_and_nothing_beside_it(prefix:
     assert can("s3:ListBucket", "", **{"s3:prefix": f"{prefix}/"})
     assert not any(can("s3:ListBucket", "", **{"s3:prefix": other}) for other in ("", "b/", "aXb/", prefix))
     assert not can("s3:ListBucket", "")
+
+
+def test_a_stream_is_granted_with_all_that_the_table_will_have_and_without_the_table() -> None:
+    home = policy.Home(Place(TableRef("orders", "us-east-1")), "us-east-1", "123456789012")
+    reads = permissions.Grant("Read", "primary", (permissions.SHARDS, permissions.RECORDS))
+    [document] = policy.policies(policy.statements([reads], {"primary": home})).values()
+    [statement] = document["Statement"]
+    assert statement["Sid"] == "ReadStream"
+    assert statement["Action"] == ["dynamodb:DescribeStream", "dynamodb:GetRecords"]
+    assert statement["Resource"] == f"{home.table}/stream/*"
 
 
 def test_a_whole_bucket_is_granted_as_such() -> None:

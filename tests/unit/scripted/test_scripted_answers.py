@@ -269,7 +269,7 @@ def _condition_of(terms: int) -> dict[str, Any]:
         ({"Item": item("a"), **guarded("#v = :v", {":v": {"S": ""}}, v="v", w="w")}, "unused in expressions"),
         ({"Item": item("a"), **guarded("#v = :w", {":v": {"S": ""}}, v="v")}, "is not defined"),
         ({"Item": item("a"), **guarded("#v <> :v", {":v": {"S": ""}}, v="v")}, "Syntax error"),
-        ({"Item": item("a"), **guarded("#v = :v OR #v = :v", {":v": {"S": ""}}, v="v")}, "Syntax error"),
+        ({"Item": item("a"), **guarded("NOT #v = :v", {":v": {"S": ""}}, v="v")}, "Syntax error"),
     ],
 )
 async def test_what_the_service_refuses_is_refused(client, table, parameters, message):
