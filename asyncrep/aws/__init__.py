@@ -8,6 +8,8 @@ How a call goes:
     capacity.py  counts the units every answer reports and paces the calls
     client.py    sends one body, checks the answer's checksum, tries again what can be tried again
     session.py   makes the aioboto3 client: credentials, Region, endpoint, role
+    lease.py leases.py
+                 the lease table of a task: who follows which shard, and how far
     objects.py   objects in S3: put under a condition, read, list, remove
     identity.py  whose credentials a place's calls are made with: the account and the Region
     errors.py    turns every exception of botocore and aiohttp into one of ``asyncrep.errors``

@@ -27,6 +27,7 @@ _METHODS = {
     "PutItem": "put_item",
     "UpdateItem": "update_item",
     "DeleteItem": "delete_item",
+    "TransactWriteItems": "transact_write_items",
 }
 _READS = frozenset({"Scan", "BatchGetItem", "GetItem"})
 _BY_REQUEST_ITEMS = frozenset({"BatchGetItem", "BatchWriteItem"})
@@ -52,6 +53,10 @@ class WireClient:
         self.clock = clock
         self._client = client
 
+    def of(self, name: str, label: str) -> WireClient:
+        """Return one for another table of the same endpoint."""
+        return WireClient(self._client, name, label, self.retry, self.clock)
+
     async def call(
         self, operation: str, body: bytes, decode: Callable[[bytes], T], budget: Budget, cost: Cost
     ) -> T:
@@ -72,11 +77,7 @@ class WireClient:
             ServiceError: the call failed for good; see ``asyncrep.errors`` for which one says what.
             BudgetExhaustedError: it could pass the budget. Without a cause, nothing was carried out.
         """
-        # The endpoint rules of botocore want to see the table's name in the parameters.
-        parameters: dict[str, Any] = (
-            {"RequestItems": {self.name: {}}} if operation in _BY_REQUEST_ITEMS else {"TableName": self.name}
-        )
-        parameters[BODY] = body
+        parameters = {**self._naming(operation), BODY: body}
         method = getattr(self._client, _METHODS[operation])
         # Scans are bounded by the number of segments; all of them are meant to be under way at once.
         slot = nullcontext() if operation == "Scan" else budget.slots
@@ -89,6 +90,14 @@ class WireClient:
             return decode(result[BODY])
 
         return await self._retried(operation, attempt, budget, direction, self.retry)
+
+    def _naming(self, operation: str) -> dict[str, Any]:
+        """Return parameters that name the table: the endpoint rules of botocore want to see it."""
+        if operation == "TransactWriteItems":
+            return {"TransactItems": [{"ConditionCheck": {"TableName": self.name}}]}
+        if operation in _BY_REQUEST_ITEMS:
+            return {"RequestItems": {self.name: {}}}
+        return {"TableName": self.name}
 
     async def ask(
         self,

@@ -14,6 +14,8 @@ import msgspec
 from asyncrep.mutation import AttributesAre, ItemAbsent, Patch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from asyncrep.model import KeySchema, WireValue
     from asyncrep.mutation import Mutation
 
@@ -110,10 +112,14 @@ def _write_condition(made: Expressions, expected: Any, schema: KeySchema) -> Non
     """Guard on the item's existence and on as many expected attributes as fit."""
     made.condition = f"attribute_exists({made.name(schema.hash.name)})"
     key_names = {attribute.name for attribute in schema.attributes}
-    operators = 1
+    # The request's key says already what the key attributes are.
+    require(made, {name: value for name, value in expected.items() if name not in key_names})
+
+
+def require(made: Expressions, expected: Mapping[str, WireValue | None]) -> None:
+    """Add to a condition, with AND, as many of the expected attributes as fit; None says the item lacks one."""
+    operators = made.condition.count(" ") + 1  # at least as many as there are
     for name, value in expected.items():
-        if name in key_names:
-            continue  # the request's key says it already
         # " AND attribute_not_exists(#nnn)" is the longest piece there can be.
         full = len(made.condition) + 36 > _TEXT_LIMIT or operators + 2 > _OPERATOR_LIMIT
         if full or not made.room_for(name, value):

@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from asyncrep.aws.beside import Neighbour
 from asyncrep.aws.capacity import Budget
 from asyncrep.aws.client import WireClient
 from asyncrep.aws.describe import describe, legacy_global_regions
 from asyncrep.aws.read import BatchReader, Projection
 from asyncrep.aws.scan import PageSizes, holds_any_item, scan_pages
 from asyncrep.aws.session import open_client
+from asyncrep.aws.transact import Transactor
 from asyncrep.aws.write import Writer
 from asyncrep.flow.clock import SystemClock
 from asyncrep.flow.retry import RetryPolicy
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import aioboto3
     from msgspec import Raw
 
+    from asyncrep.aws.transact import Action, Transacted
     from asyncrep.flow.clock import Clock
     from asyncrep.flow.purse import Account
     from asyncrep.model import KeyedImage, Meter, Page, Segment, Source, TableSettings
@@ -65,11 +68,17 @@ class Table:
         self._projection = Projection(settings.schema)
         self._reader = BatchReader(self.keys)
         self._writer = Writer(self.keys)
+        self._transactor = Transactor()
 
     @property
     def label(self) -> str:
         """The table as its user named it."""
         return str(self.ref)
+
+    @property
+    def request_name(self) -> str:
+        """The table as requests name it: its name, or its ARN where it was named by one."""
+        return self._client.name
 
     @property
     def meter(self) -> Meter:
@@ -85,6 +94,10 @@ class Table:
         """Return the same table for one run: with its own limits and account, and a meter at zero."""
         budget = Budget(limits.within(self.settings.capacity), self._client.clock, account)
         return Table(self._client, self.ref, self.region, self.settings, budget)
+
+    def beside(self, ref: TableRef) -> Neighbour:
+        """Return another table of the same Region and account, for this table's connection."""
+        return Neighbour(self._client.of(ref.arn or ref.table, str(ref)))
 
     def is_same_as(self, other: Source) -> bool:
         """Tell whether both are one and the same table under two names, so far as can be told."""
@@ -139,6 +152,10 @@ class Table:
     async def write_all(self, states: Sequence[KeyedImage | ItemState]) -> None:
         """Put and delete items without precondition; see ``asyncrep.aws.write.Writer.write_all``."""
         await self._writer.write_all(self._client, self._budget, states)
+
+    async def transact(self, actions: Sequence[Action]) -> Transacted:
+        """Carry out all actions, also on tables beside this one, or none; see ``asyncrep.aws.transact``."""
+        return await self._transactor.transact(self._client, self._budget, actions)
 
 
 @asynccontextmanager

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from asyncrep.cli import diff_tables, explain, iam_policy, jobs, plan, records, repair, sandbox, undo
+from asyncrep.cli import (
+    diff_tables,
+    explain,
+    iam_policy,
+    jobs,
+    plan,
+    records,
+    repair,
+    replicate,
+    sandbox,
+    template,
+    undo,
+)
 from asyncrep.cli.options import paragraphs
 from asyncrep.version import __version__
 
@@ -78,6 +90,7 @@ app.command("diff-tables", help=paragraphs(diff_tables.HELP), epilog=diff_tables
 )
 app.command("repair", help=paragraphs(repair.HELP), epilog=repair.EPILOG)(repair.repair)
 app.command("undo", help=paragraphs(undo.HELP), epilog=undo.EPILOG)(undo.undo)
+app.command("replicate", help=paragraphs(replicate.HELP), epilog=replicate.EPILOG)(replicate.replicate)
 app.command("plan", help=paragraphs(plan.HELP), epilog=plan.EPILOG)(plan.plan)
 app.command("diff-record", help=paragraphs(records.DIFF_HELP), epilog=records.DIFF_EPILOG)(
     records.diff_record
@@ -93,6 +106,8 @@ app.command(
     epilog=iam_policy.EPILOG,
     context_settings={"allow_interspersed_args": False},  # what follows COMMAND belongs to it
 )(iam_policy.iam_policy)
+
+app.command("template", help=paragraphs(template.HELP), epilog=template.EPILOG)(template.template)
 
 
 def main() -> None:

@@ -84,7 +84,9 @@ DELETE = Permission(
 BULK = Permission("dynamodb:BatchWriteItem", "Fills a replica in bulk that was found empty.")
 
 SHARDS = Permission("dynamodb:DescribeStream", "Finds the shards of the stream.", on="stream")
-PLACE_IN_SHARD = Permission("dynamodb:GetShardIterator", "Finds a place in a shard to read from.", on="stream")
+PLACE_IN_SHARD = Permission(
+    "dynamodb:GetShardIterator", "Finds a place in a shard to read from.", on="stream"
+)
 RECORDS = Permission("dynamodb:GetRecords", "Reads the changes that a shard holds.", on="stream")
 
 NEW_TABLE = Permission("dynamodb:CreateTable", "Makes the table if there is none yet.")

@@ -12,7 +12,7 @@ from asyncrep.errors import UsageError
 from asyncrep.location import TableRef
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from asyncrep.cli.options import PlaceOptions
 
@@ -59,6 +59,29 @@ def find_pair(
             f"or in {CONFIG_FILE}."
         )
     return _place("primary", primary, options, configured), _place("replica", replica, options, configured)
+
+
+def find_places(
+    tables: Sequence[str], options: PlaceOptions, *, environment: Mapping[str, str] = os.environ
+) -> tuple[Place, list[Place]]:
+    """Return the source and the destinations that a command is about.
+
+    Args:
+        tables: the arguments: the source and at least one destination, or none at all. What the options say of
+            the replica is meant for every destination.
+        options: endpoints, profiles, roles, and the name of a pair.
+        environment: where ASYNCREP_PRIMARY and ASYNCREP_REPLICA may be.
+
+    Raises:
+        UsageError: no table or only one was named, or asyncrep.toml is not as it should be.
+    """
+    if not tables:
+        source, destination = find_pair(None, None, options, environment=environment)
+        return source, [destination]
+    if len(tables) == 1:
+        raise UsageError("Name SOURCE and at least one DEST, or neither.")
+    source, first = find_pair(tables[0], tables[1], options, environment=environment)
+    return source, [first, *(_place("replica", table, options, {}) for table in tables[2:])]
 
 
 def _place(side: str, location: str, options: PlaceOptions, configured: Mapping[str, str]) -> Place:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asyncrep.cli.check import Check, Manner
-from asyncrep.cli.limits import LimitOptions  # noqa: TC001 - spread_options reads it
+from asyncrep.cli.limits import LimitOptions
 from asyncrep.cli.options import (
     CompareOptions,
     ForceGlobalTable,

@@ -18,7 +18,7 @@ from asyncrep.errors import AsyncrepError, UsageError
 from asyncrep.flow.loop import fast_runner
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from asyncrep.report import Report
 
@@ -35,8 +35,21 @@ class Interrupted(Exception):
     """Ctrl-C or SIGTERM ended the command."""
 
 
-def run_async(main: Coroutine[Any, Any, T]) -> T:
+class Ending:
+    """How a command that runs until it is told to stop wants to be told.
+
+    Attributes:
+        begin: is called at the first signal, instead of cancelling the command; None cancels it.
+    """
+
+    def __init__(self) -> None:
+        self.begin: Callable[[], None] | None = None
+
+
+def run_async(main: Coroutine[Any, Any, T], ending: Ending | None = None) -> T:
     """Run a command's coroutine to its end, or cancel it cleanly on Ctrl-C or SIGTERM.
+
+    With an ``ending`` that has something to begin, only a second signal cancels it.
 
     Raises:
         Interrupted: a signal ended it; everything it had open is closed.
@@ -44,19 +57,23 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
     signalled = asyncio.Event()
     try:
         with fast_runner() as runner:
-            return runner.run(_until(signalled, main))
+            return runner.run(_until(signalled, main, ending or Ending()))
     except (asyncio.CancelledError, KeyboardInterrupt):
         if signalled.is_set():
             raise Interrupted from None
         raise
 
 
-async def _until(signalled: asyncio.Event, main: Coroutine[Any, Any, T]) -> T:
+async def _until(signalled: asyncio.Event, main: Coroutine[Any, Any, T], ending: Ending) -> T:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
 
     def stop() -> None:
+        if ending.begin is not None:
+            begin, ending.begin = ending.begin, None
+            begin()
+            return
         signalled.set()
         for number in handled:  # a second Ctrl-C does not wait for anything
             loop.remove_signal_handler(number)

@@ -12,7 +12,7 @@ import typer
 
 from asyncrep.aws.place import Place
 from asyncrep.cli.journals import chosen_journal
-from asyncrep.cli.limits import LimitOptions  # noqa: TC001 - spread_options reads it
+from asyncrep.cli.limits import LimitOptions
 from asyncrep.cli.options import spread_options
 from asyncrep.cli.places import checked_endpoint
 from asyncrep.cli.runtime import AGREE, DISCREPANCIES, FAILED, Interrupted, exit_codes, run_async

@@ -27,6 +27,24 @@ async def side_by_side(coroutines: Iterable[Coroutine[object, object, T]]) -> li
     return [task.result() for task in tasks]
 
 
+async def until(event: asyncio.Event, coroutine: Coroutine[object, object, T]) -> T | None:
+    """Run a coroutine until an event is set; then it is cancelled, unless it has ended, and None returned.
+
+    What the coroutine raises is raised as it is.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(coroutine)
+            watch = group.create_task(event.wait())
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            work.cancel()
+            watch.cancel()
+    except* Exception as failures:  # noqa: BLE001 - raised again at once, only unwrapped
+        first = _first(failures)
+        raise first from first.__cause__
+    return None if work.cancelled() else work.result()
+
+
 @asynccontextmanager
 async def beside(coroutine: Coroutine[object, object, None]) -> AsyncIterator[None]:
     """Run a coroutine beside the block; whichever ends first ends the other, once the block has an error.

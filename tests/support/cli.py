@@ -195,13 +195,13 @@ def group_is_gone(process: subprocess.Popen[str]) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object], patience: float = PATIENCE_SECONDS / 3) -> None:
     """Wait until something has come true.
 
     Raises:
         TimeoutError: it does not.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS / 3
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError

@@ -1,18 +1,29 @@
 """The expressions asyncrep sends, read and evaluated by the rules and limits of DynamoDB.
 
-Conditions are `attribute_exists(n)`, `attribute_not_exists(n)` and `n = :v`, joined by AND, with
-parentheses where wanted. Updates are `SET n = :v, …` and `REMOVE n, …`. Projections are lists of
+Conditions are `attribute_exists(n)`, `attribute_not_exists(n)` and `n = :v` (or <, <=, >, >=), joined by
+AND and OR, with parentheses where wanted. Updates are `SET n = :v, …` and `REMOVE n, …`. Projections are lists of
 top-level names. Anything else is a ValidationException, so that a new use is noticed here.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.values import Item, ServiceError, Value, canonical, check_value, invalid, value_size
+from tests.support.values import (
+    KEY_TYPES,
+    Item,
+    ServiceError,
+    Value,
+    canonical,
+    check_value,
+    invalid,
+    plain,
+    value_size,
+)
 
 EXPRESSION_BYTES = 4096
 OPERATORS = 300
@@ -20,8 +31,14 @@ SUBSTITUTED_BYTES = 2 * 1024 * 1024
 
 Condition = Callable[[Mapping[str, Value]], bool]
 
-_TOKEN = re.compile(r"\s*(#[A-Za-z0-9_]+|:[A-Za-z0-9_]+|[A-Za-z_][A-Za-z0-9_]*|[(),=])\s*")
+_TOKEN = re.compile(r"\s*(#[A-Za-z0-9_]+|:[A-Za-z0-9_]+|[A-Za-z_][A-Za-z0-9_]*|[<>]=|[(),=<>])\s*")
 _FUNCTIONS = ("attribute_exists", "attribute_not_exists")
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 class Placeholders:
@@ -165,9 +182,18 @@ class _Reader:
 def read_condition(text: str, placeholders: Placeholders) -> Condition:
     """The test a ConditionExpression makes of the item there is (or of {} when there is none)."""
     reader = _Reader("ConditionExpression", text, placeholders)
-    condition = _conjunction(reader)
+    condition = _disjunction(reader)
     reader.finish()
     return condition
+
+
+def _disjunction(reader: _Reader) -> Condition:
+    """What OR joins; AND binds more tightly."""
+    terms = [_conjunction(reader)]
+    while reader.skip("OR"):
+        reader.operator()
+        terms.append(_conjunction(reader))
+    return lambda item: any(term(item) for term in terms)
 
 
 def _conjunction(reader: _Reader) -> Condition:
@@ -180,16 +206,35 @@ def _conjunction(reader: _Reader) -> Condition:
 
 def _term(reader: _Reader) -> Condition:
     if reader.skip("("):
-        condition = _conjunction(reader)
+        condition = _disjunction(reader)
         reader.expect(")")
         return condition
     if reader.peek() in _FUNCTIONS:
         return _presence(reader)
     name = reader.name()
+    if reader.peek() in _COMPARISONS:
+        return _comparison(reader, name)
     reader.expect("=")
     reader.operator()
     wanted = canonical(reader.value())
     return lambda item: name in item and canonical(item[name]) == wanted
+
+
+def _comparison(reader: _Reader, name: str) -> Condition:
+    """Values of two types compare as nothing does; of maps, lists, sets and the like none is the lower."""
+    compare = _COMPARISONS[reader.take()]
+    reader.operator()
+    value = reader.value()
+    ((kind, _),) = value.items()
+    if kind not in KEY_TYPES:
+        raise reader.refusal(f"Incorrect operand type for operator or function; operand type: {kind}")
+    return lambda item: kind in item.get(name, {}) and compare(_ordered(item[name]), _ordered(value))
+
+
+def _ordered(value: Value) -> Any:
+    """Texts compare by their UTF-8 bytes."""
+    content = plain(value)
+    return content.encode() if isinstance(content, str) else content
 
 
 def _presence(reader: _Reader) -> Condition:

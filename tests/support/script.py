@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from tests.support.values import ServiceError
+from tests.support.values import ServiceError, canceled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,14 @@ class Call(NamedTuple):
     @property
     def tables(self) -> list[str]:
         """Every table the request names."""
+        if "TransactItems" in self.body:
+            return tables_of(self.body["TransactItems"])
         return list(self.body["RequestItems"]) if "RequestItems" in self.body else [self.table]
+
+
+def tables_of(actions: list[dict[str, Any]]) -> list[str]:
+    """The tables that the actions of a transaction name, in order."""
+    return [each["TableName"] for action in actions for each in action.values()]
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,12 @@ class Statement(Selector):
     ) -> Self:
         """Refuse with this error; with `landed` the operation is carried out all the same."""
         self.fault = Refuse(ServiceError(code, message, status), landed)
+        return self
+
+    def cancel(self, *codes: str, message: str = "By the script") -> Self:
+        """Cancel a transaction for these reasons, action by action; "None" has nothing against one."""
+        reasons = [{"Code": code} if code == "None" else {"Code": code, "Message": message} for code in codes]
+        self.fault = Refuse(canceled(reasons), landed=False)
         return self
 
     def unprocessed(self, amount: float) -> Self:

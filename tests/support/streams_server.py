@@ -65,6 +65,9 @@ class SteeredDynamo(ScriptedDynamo):
             "expire": self._expire,
             "shards": self._shards,
             "items": lambda given: list(self._table(given).items.values()),
+            "records": lambda given: self._table(given).stream.records,
+            "write": self._write,
+            "tables": lambda _: [f"{region}/{name}" for region, name in self._tables],
             "fault": self._fault,
             "forgive": lambda _: self._statements.clear(),
             "count": self._count,
@@ -90,6 +93,14 @@ class SteeredDynamo(ScriptedDynamo):
     def _expire(self, given: Json) -> None:
         table = self._table(given)
         table.expire(table.key_of(given["key"]))
+
+    def _write(self, given: Json) -> None:
+        table = self._table(given)
+        for written in given["items"]:
+            if written.keys() == dict(table.keys).keys():
+                table.delete(table.key_of(written))
+            else:
+                table.put(written)
 
     def _shards(self, given: Json) -> list[Json]:
         return [
@@ -129,8 +140,8 @@ class Steered:
         """Carry out a command on the table at `REGION/NAME` and return what it answers.
 
         The commands: split, roll (shard) · disable · enable (view) · trim (before) · expire_iterators ·
-        expire (key) · shards · items · fault (operation, fault, arguments, times, after, table, region) ·
-        forgive · count (operation).
+        expire (key) · shards · items · records · write (items: those that are only keys are deleted) · tables ·
+        fault (operation, fault, arguments, times, after, table, region) · forgive · count (operation).
 
         Raises:
             urllib.error.HTTPError: the command is unknown or cannot be carried out.

@@ -33,6 +33,13 @@ def invalid(message: str) -> ServiceError:
     return ServiceError("ValidationException", message)
 
 
+def canceled(reasons: list[dict[str, Any]]) -> ServiceError:
+    """The refusal of a transaction for these reasons, one for each action."""
+    codes = ", ".join(reason["Code"] for reason in reasons)
+    message = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
+    return ServiceError("TransactionCanceledException", message, extra={"CancellationReasons": reasons})
+
+
 def canonical(value: Value) -> Hashable:
     """A value that compares equal exactly when DynamoDB would call the two equal."""
     ((kind, content),) = value.items()

@@ -37,6 +37,7 @@ def refused_body():
 
 ENDPOINT = "https://dynamodb.us-east-1.amazonaws.com/"
 THROTTLES = (
+    "LimitExceededException",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "Throttling",
@@ -47,6 +48,7 @@ TRANSIENT = ("InternalServerError", "InternalFailure", "ServiceUnavailable", "Re
 FINAL = {
     "AccessDeniedException": errors.PermissionDeniedError,
     "ConditionalCheckFailedException": errors.ConditionFailedError,
+    "ExpiredIteratorException": errors.IteratorExpiredError,
     "ExpiredTokenException": errors.CredentialsError,
     "InvalidSignatureException": errors.CredentialsError,
     "MissingAuthenticationTokenException": errors.CredentialsError,
@@ -55,6 +57,7 @@ FINAL = {
     "InvalidClientTokenId": errors.CredentialsError,
     "ResourceNotFoundException": errors.TableNotFoundError,
     "TableNotFoundException": errors.TableNotFoundError,
+    "TrimmedDataAccessException": errors.DataTrimmedError,
     "ValidationException": errors.RejectedError,
     "SerializationException": errors.RejectedError,
     "ItemCollectionSizeLimitExceededException": errors.RejectedError,

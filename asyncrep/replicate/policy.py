@@ -1,0 +1,64 @@
+"""Which policy brings changes to a destination, as a user chooses it, on the command line or in a Lambda."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from asyncrep.replicate.guard import open_guard_table
+from asyncrep.replicate.one_way import OneWay
+from asyncrep.replicate.selection import Selection
+from asyncrep.replicate.sequences import SequenceGuarded
+from asyncrep.replicate.versions import VersionGuarded
+
+if TYPE_CHECKING:
+    from asyncrep.aws.table import Table
+    from asyncrep.change import Applier
+    from asyncrep.options import Guard
+
+DEFAULT_GUARD_TABLE = "asyncrep-guard"
+
+NEW_IMAGES = frozenset({"NEW_IMAGE", "NEW_AND_OLD_IMAGES"})
+BOTH_IMAGES = frozenset({"NEW_AND_OLD_IMAGES"})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How changes are applied at a destination.
+
+    Attributes:
+        guard: ``none`` for a destination without other writers, ``sequence`` where moreover late or repeated
+            records must not turn it back, ``version`` for two-way mirrors.
+        version_attribute: what holds an item's version, for ``version``.
+        guard_table: the guards' side table, in the destination's Region and account.
+        selection: what is replicated.
+    """
+
+    guard: Guard = "none"
+    version_attribute: str = "version"
+    guard_table: str = DEFAULT_GUARD_TABLE
+    selection: Selection = field(default_factory=Selection)
+
+    @property
+    def views(self) -> frozenset[str]:
+        """The views that a stream may have for it: a guarded deletion needs to know what was deleted."""
+        return BOTH_IMAGES if self.guard == "version" else NEW_IMAGES
+
+    async def applier(self, destination: Table, *, create_guard: bool = False) -> Applier:
+        """Return what applies changes at a destination.
+
+        Args:
+            destination: the open table.
+            create_guard: make the guard table where there is none.
+
+        Raises:
+            UsageError: the selection or the guard table does not fit the destination.
+            ServiceError: the guard table could not be looked at or made.
+        """
+        self.selection.check(destination.settings.schema)
+        if self.guard == "none":
+            return OneWay(destination, self.selection)
+        guard = await open_guard_table(destination, self.guard_table, create=create_guard)
+        if self.guard == "sequence":
+            return SequenceGuarded(destination, guard, self.selection)
+        return VersionGuarded(destination, guard, self.version_attribute, self.selection)

@@ -1,0 +1,228 @@
+"""What befalls a worker: nothing is lost, nothing is passed over, and what cannot be helped is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from asyncrep.errors import ServiceError
+from asyncrep.options import Following
+from asyncrep.replicate.events import (
+    DataLost,
+    Progressed,
+    Refused,
+    ShardState,
+    Stalled,
+)
+from asyncrep.replicate.policy import Policy
+from asyncrep.replicate.selection import Selection
+from tests.support.scenario import item, items
+from tests.support.workers import SOURCE, Replication, until_true
+
+if TYPE_CHECKING:
+    from asyncrep.change import Change, Unreadable
+    from tests.support.scripted import ScriptedDynamo
+    from tests.support.workers import Running
+
+
+class Letters:
+    """A dead-letter place that keeps letters in memory, unless it is out of order."""
+
+    place = "memory"
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str | None, str, dict[str, Any]]] = []
+        self.broken = False
+
+    async def keep(self, record: Change | Unreadable, *, destination: str | None, reason: str) -> None:
+        if self.broken:
+            raise ServiceError("The place is full.")
+        self.kept.append((destination, reason, msgspec.json.decode(record.record)))
+
+
+def figures_of(running: Running) -> Any:
+    """The figures of the only shard."""
+    (figures,) = running.worker.figures.shards.values()
+    return figures
+
+
+async def test_an_expired_iterator_is_taken_anew_where_it_was(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    async with replication.worker() as running:
+        for each in items(20):
+            replication.source.put(each)
+        await until_true(replication.in_line)
+        replication.stream.expire_iterators()
+        replication.source.put(item("later"))
+        await until_true(replication.in_line)
+    assert running.worker.figures.read == 21
+
+
+async def test_reading_from_the_tip_misses_nothing_when_its_first_iterator_expires(
+    endpoint: ScriptedDynamo,
+) -> None:
+    replication = Replication.of(endpoint, following=Following(begin="latest", poll=0.1, failover=3.0))
+    replication.source.put(item("before"))
+    async with replication.worker() as running:
+        await until_true(lambda: running.of(Progressed))
+        replication.source.put(item("after"))
+        replication.stream.expire_iterators()
+        await until_true(lambda: "after" in replication.replicas[0].items)
+
+
+async def test_what_was_written_before_the_tip_is_not_replicated(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint, following=Following(begin="latest", poll=0.1, failover=3.0))
+    replication.source.put(item("before"))
+    async with replication.worker() as running:
+        await until_true(lambda: running.of(Progressed))
+        replication.source.put(item("after"))
+        await until_true(lambda: "after" in replication.replicas[0].items)
+    assert set(replication.replicas[0].items) == {"after"}
+
+
+async def test_trimmed_records_are_told_and_the_rest_is_followed(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    replication.source.put(item("a"))
+    async with replication.worker():
+        await until_true(replication.in_line)
+    for each in items(10):
+        replication.source.put(each)
+    replication.stream.trim()
+    replication.source.put(item("z"))
+    async with replication.worker("next") as running:
+        await until_true(lambda: "z" in replication.replicas[0].items)
+    assert len(running.of(DataLost)) == 1
+    assert running.worker.figures.gaps == 1
+    assert "trimmed" in running.of(DataLost)[0].reason
+
+
+async def test_a_destination_that_throttles_gets_everything_in_the_end(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    endpoint.on("BatchWriteItem", times=20).throttle()
+    for each in items(40):
+        replication.source.put(each)
+    async with replication.worker():
+        await until_true(replication.in_line)
+
+
+async def test_the_checkpoint_waits_for_the_slowest_destination(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint, 2)
+    refusing = endpoint.on("BatchWriteItem", region="ap-south-1", times=None)
+    refusing.error("AccessDeniedException", 400)
+    replication.source.put(item("a"))
+    async with replication.worker() as running:
+        await until_true(lambda: running.of(Stalled))
+        assert replication.replicas[0].items == replication.source.items
+        assert set(replication.checkpoints().values()) == {"TRIM_HORIZON"}
+        assert figures_of(running).state is ShardState.RETRYING
+        assert not running.worker.health().healthy
+    assert set(replication.checkpoints().values()) == {"TRIM_HORIZON"}
+    async with replication.worker("next") as running:
+        refusing.times = 0
+        await until_true(replication.in_line)
+        await until_true(lambda: "TRIM_HORIZON" not in replication.checkpoints().values())
+
+
+async def test_a_poison_record_is_put_aside_and_its_neighbours_are_applied(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    letters = Letters()
+    poison = endpoint.on(
+        "BatchWriteItem", times=None, when=lambda body: "bad" in msgspec.json.encode(body).decode()
+    )
+    poison.error("ValidationException", 400)
+    for each in (*items(30), item("bad")):
+        replication.source.put(each)
+    async with replication.worker(letters=letters) as running:
+        await until_true(lambda: len(replication.replicas[0].items) == 30)
+        await until_true(lambda: "TRIM_HORIZON" not in replication.checkpoints().values())
+    ((destination, reason, record),) = letters.kept
+    assert destination == "eu-west-1/orders"
+    assert "ValidationException" in reason
+    assert record["dynamodb"]["NewImage"] == item("bad")
+    assert [refused.kept for refused in running.of(Refused)] == [True]
+
+
+async def test_without_a_place_a_poison_record_holds_its_shard(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    endpoint.on(
+        "BatchWriteItem", times=None, when=lambda body: "bad" in msgspec.json.encode(body).decode()
+    ).error("ValidationException", 400)
+    replication.source.put(item("good"))
+    replication.source.put(item("bad"))
+    async with replication.worker() as running:
+        await until_true(lambda: running.of(Refused))
+        assert figures_of(running).state is ShardState.HELD
+        assert "good" in replication.replicas[0].items
+        replication.source.put(item("behind"))
+        await running.stop()
+    assert set(replication.checkpoints().values()) == {"TRIM_HORIZON"}
+    assert "behind" not in replication.replicas[0].items
+
+
+async def test_a_letter_that_cannot_be_kept_holds_the_shard_as_well(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    letters = Letters()
+    letters.broken = True
+    endpoint.on("BatchWriteItem", times=None).error("ValidationException", 400)
+    replication.source.put(item("bad"))
+    async with replication.worker(letters=letters) as running:
+        await until_true(lambda: running.of(Refused))
+        assert "The place is full." in running.of(Refused)[0].reason
+        assert figures_of(running).state is ShardState.HELD
+    assert set(replication.checkpoints().values()) == {"TRIM_HORIZON"}
+
+
+async def test_a_lease_that_another_worker_takes_stops_the_following_at_once(
+    endpoint: ScriptedDynamo,
+) -> None:
+    replication = Replication.of(endpoint)
+    replication.source.put(item("a"))
+    async with replication.worker() as running:
+        await until_true(replication.in_line)
+        (row,) = endpoint.table("task", SOURCE).items.values()
+        row["leaseOwner"] = {"S": "somebody else"}
+        row["leaseCounter"] = {"N": str(int(row["leaseCounter"]["N"]) + 1)}
+        replication.source.put(item("b"))
+        await until_true(lambda: not running.worker.figures.shards)
+        assert set(replication.owners().values()) == {"somebody else"}
+
+
+@pytest.mark.parametrize("operation", ["GetRecords", "GetShardIterator", "DescribeStream"])
+async def test_a_stream_that_fails_for_a_while_is_read_on(endpoint: ScriptedDynamo, operation: str) -> None:
+    replication = Replication.of(endpoint)
+    async with replication.worker():
+        replication.source.put(item("a"))
+        await until_true(replication.in_line)
+        endpoint.on(operation, times=12).error("InternalServerError", 500)
+        replication.stream.split()
+        for each in items(20):
+            replication.source.put(each)
+        await until_true(replication.in_line)
+
+
+async def test_only_what_is_selected_arrives_and_as_it_is_to_look(endpoint: ScriptedDynamo) -> None:
+    policy = Policy(selection=Selection.from_texts(where=["status=active"], without=["secret"]))
+    replication = Replication.of(endpoint, policy=policy)
+    replication.source.put(item("a", status="active", secret="s"))
+    replication.source.put(item("b", status="closed"))
+    async with replication.worker():
+        await until_true(lambda: replication.replicas[0].items == {"a": item("a", status="active")})
+        replication.source.put(item("a", status="closed"))
+        await until_true(lambda: not replication.replicas[0].items)
+
+
+async def test_guarded_by_sequence_an_older_record_does_not_come_back(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint, policy=Policy(guard="sequence"))
+    for n in range(5):
+        replication.source.put(item("a", n=n))
+    async with replication.worker():
+        await until_true(replication.in_line)
+    endpoint.table("task", SOURCE).items.clear()  # another task, that begins at the beginning
+    replication.stream.page_records = 1
+    async with replication.worker("again") as running:
+        await until_true(lambda: running.worker.figures.read == 5)
+        assert replication.replicas[0].items == replication.source.items
+    assert running.worker.figures.superseded == 5
+    assert running.worker.figures.written == 0

@@ -1,0 +1,100 @@
+"""Stacks as people deploy them: with as few parameters as they can, and with all that the templates offer."""
+
+from __future__ import annotations
+
+from tests.support.cloudformation import ACCOUNT
+
+REGION = "us-east-1"
+STREAM = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/orders/stream/2026-05-01T12:00:00.000"
+CLUSTER = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/main"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
+REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/tools/asyncrep"
+ROLE = "arn:aws:iam::210987654321:role/Replicate"
+
+_FUNCTION = {
+    "StreamArn": STREAM,
+    "ReplicaRegion": "eu-west-1",
+    "CodeBucket": "code",
+    "CodeKey": "asyncrep.zip",
+}
+_CONTAINER = {
+    "Subnets": "subnet-11111111,subnet-22222222",
+    "SecurityGroups": "sg-11111111",
+    "Image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/tools/asyncrep:1",
+}
+_WATCHED = {"AlarmTopicArn": TOPIC}
+
+LEAST = {
+    "replicator": _FUNCTION,
+    "mirror": _FUNCTION,
+    "worker": {
+        "SourceStreamArn": STREAM,
+        "Destination": "eu-west-1/copies",
+        "TaskName": "nightly",
+        "ClusterName": "main",
+        **_CONTAINER,
+    },
+    "schedule": {
+        "PrimaryTable": "orders",
+        "Replica": "eu-west-1/copies",
+        "ClusterArn": CLUSTER,
+        **_CONTAINER,
+    },
+}
+"""The parameters of each template that have no default."""
+
+MOST = {
+    "replicator": {
+        **LEAST["replicator"],
+        **_WATCHED,
+        "ReplicaTable": "copies",
+        "GuardTable": "guard",
+        "Where": "status=active,n>=5",
+        "Events": "INSERT,MODIFY",
+        "TtlDeletes": "false",
+        "WithoutAttributes": "secret",
+        "Rename": "old=new",
+        "StartingPosition": "LATEST",
+        "BatchSize": "1000",
+        "BatchingWindow": "5",
+        "ParallelizationFactor": "4",
+        "MaximumRecordAge": "3600",
+        "MaximumRetryAttempts": "7",
+    },
+    "mirror": {
+        **LEAST["mirror"],
+        **_WATCHED,
+        "ReplicaTable": "copies",
+        "VersionAttribute": "_rev",
+        "GuardTable": "guard",
+        "CreateGuardTable": "false",
+        "Enabled": "true",
+    },
+    "worker": {
+        **LEAST["worker"],
+        **_WATCHED,
+        "SecondDestination": "ap-southeast-2/orders",
+        "ThirdDestination": "sa-east-1/orders",
+        "Guard": "version",
+        "GuardTable": "guard",
+        "VersionAttribute": "_rev",
+        "CreateLeaseTable": "false",
+        "Start": "latest",
+        "ExtraOptions": "--poll,0.5,--force-global-table",
+        "ImageRepositoryArn": REPOSITORY,
+        "MetricNamespace": "Orders/Replicas",
+    },
+    "schedule": {
+        **LEAST["schedule"],
+        **_WATCHED,
+        "Replica": "eu-west-1/orders",
+        "Repair": "true",
+        "ExtraOptions": "--settle,0,--segments,2",
+        "ImageRepositoryArn": REPOSITORY,
+        "MetricNamespace": "Orders/Replicas",
+    },
+}
+"""The same with everything that can be added."""
+
+STACKS = [(name, given) for parameters in (LEAST, MOST) for name, given in parameters.items()]
+IDS = [f"{name}-{extent}" for extent in ("least", "most") for name in LEAST]
