@@ -12,7 +12,7 @@ DYNAMODUMP = dynamodump==1.11.1
 SIZES ?= 10000 100000 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers tests faults bench bench-memory bench-peers engines clean
+.PHONY: help demo test check format lint types layers tests faults bench bench-memory bench-peers engines lambda clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,11 @@ faults: $(VENV)/.test ## The whole fault suite: throttles, damage, expiry, full 
 		-m "long or not long"
 
 engines: .node/.dynalite ## Install the second engine for tests (needs npm)
+
+# For a function on another processor or Python than this one (needs the package index):
+#   make lambda LAMBDA='--platform manylinux2014_aarch64 --python-version 3.13'
+lambda: $(VENV)/.demo ## Build dist/asyncrep-lambda.zip, the code of a Lambda function
+	$(BIN)/python scripts/build_lambda.py $(LAMBDA)
 
 bench: $(VENV)/.bench bench-peers ## Measure against the floor, boto3, stock aioboto3 and peers
 	$(BIN)/python -m benchmarks.run

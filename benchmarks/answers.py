@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from benchmarks import stream
+from benchmarks.made_tables import MadeTables
+from benchmarks.stream_answers import StreamAnswers
+from tests.support.values import ServiceError
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from benchmarks.stream import Stream
     from benchmarks.tables import Pages, Table
 
 _UNIT_BYTES = 4096
@@ -101,18 +107,24 @@ class Statistics:
 
 @dataclass
 class Answers:
-    """Two tables behind DynamoDB's operations; `throttle` is the share of data requests that are refused."""
+    """Two tables behind DynamoDB's operations; `throttle` is the share of data requests that are refused.
+
+    `stream` is the primary's. Other tables can be made, for what contestants note.
+    """
 
     tables: Mapping[str, Pages]
+    stream: Stream
     randomness: random.Random
     throttle: float = 0.0
     statistics: dict[str, Statistics] = field(default_factory=dict)
+    made: MadeTables = field(default_factory=MadeTables)
 
     def __post_init__(self) -> None:
         self._scan_request = msgspec.json.Decoder(ScanRequest)
         self._batch_request = msgspec.json.Decoder(BatchGetRequest)
         self._table_request = msgspec.json.Decoder(TableRequest)
         self._key = msgspec.json.Decoder(dict[str, dict[str, str]])
+        self._of_stream = StreamAnswers(self.stream)
         self._operations: dict[str, Callable[[bytes], bytes]] = {
             "DescribeTable": self._describe_table,
             "DescribeTimeToLive": self._describe_time_to_live,
@@ -124,7 +136,11 @@ class Answers:
             "BatchWriteItem": self._batch_write,
             "PutItem": self._put,
             "UpdateItem": self._write,
-            "DeleteItem": self._write,
+            "DeleteItem": self._delete,
+            "TransactWriteItems": self._transact,
+            "CreateTable": self._create_table,
+            "UpdateTimeToLive": self._update_time_to_live,
+            **self._of_stream.operations,
         }
 
     @property
@@ -137,11 +153,32 @@ class Answers:
         statistics = self.statistics.setdefault(operation, Statistics())
         statistics.requests += 1
         try:
-            return 200, self._operations[operation](body)
+            return 200, self._of_made(operation, body) or self._operations[operation](body)
         except Refusal as refusal:
             return 400, refusal.body()
         except (msgspec.MsgspecError, KeyError, ValueError) as error:
             return 400, Refusal("ValidationException", f"not understood: {error!r}").body()
+
+    def _of_made(self, operation: str, body: bytes) -> bytes | None:
+        """The answer of a table that was made, None where it is none of them that is asked for."""
+        if not self.made or operation not in self.made.operations:
+            return None
+        if self._table_request.decode(body).table_name not in self.made:
+            return None
+        return self._made_answer(self.made.operations[operation], body)
+
+    def _made_answer(self, operation: Callable[[dict[str, Any]], dict[str, Any]], body: bytes) -> bytes:
+        try:
+            return msgspec.json.encode(operation(msgspec.json.decode(body)))
+        except ServiceError as error:
+            raise Refusal(error.code, error.message) from error
+
+    def _create_table(self, body: bytes) -> bytes:
+        return self._made_answer(self.made.create, body)
+
+    def _update_time_to_live(self, body: bytes) -> bytes:
+        self._table(self._table_request.decode(body).table_name)
+        raise Refusal("ValidationException", "only tables that were made have a TTL")
 
     def _describe_table(self, body: bytes) -> bytes:
         table = self._table(self._table_request.decode(body).table_name).table
@@ -168,6 +205,12 @@ class Answers:
             "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
             "DeletionProtectionEnabled": False,
         }
+        if table.name == "primary" and self.stream.shards:
+            description["LatestStreamArn"] = stream.ARN
+            description["StreamSpecification"] = {
+                "StreamEnabled": True,
+                "StreamViewType": "NEW_AND_OLD_IMAGES",
+            }
         return msgspec.json.encode({"Table": description})
 
     def _describe_time_to_live(self, body: bytes) -> bytes:
@@ -264,6 +307,17 @@ class Answers:
     def _put(self, body: bytes) -> bytes:
         answer = self._write(body)
         self.statistics["PutItem"].items_written += 1
+        return answer
+
+    def _delete(self, body: bytes) -> bytes:
+        answer = self._write(body)
+        self.statistics["DeleteItem"].items_written += 1
+        return answer
+
+    def _transact(self, body: bytes) -> bytes:
+        self._maybe_throttle()
+        answer, written = self._of_stream.transact(body)
+        self.statistics["TransactWriteItems"].items_written += written
         return answer
 
     def _write(self, body: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.canned --port 0 --items 100000 --drift 0.01` prints its URL as its first line and
 the counts of its two tables, `primary` and `replica`, as JSON on the second. A third table, `copy`, is
-empty whatever is written to it. It serves 127.0.0.1 only.
+empty whatever is written to it. With `--records 100000` the primary has a stream. It serves 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import cast
 import uvloop
 
 from benchmarks.answers import Answers, Refusal
+from benchmarks.stream import Stream
 from benchmarks.tables import Layout, Pages, Table
 
 _REASONS = {200: b"OK", 400: b"Bad Request"}
-_TARGET = b"dynamodb_20120810."
+_TARGETS = (b"dynamodb_20120810.", b"dynamodbstreams_20120810.")
 
 
 class Connection(asyncio.Protocol):
@@ -32,7 +33,9 @@ class Connection(asyncio.Protocol):
     def __init__(self, answers: Answers, latency: float) -> None:
         """`latency` is added to every answer, in seconds."""
         self._answers = answers
-        self._targets = {_TARGET + name.lower().encode(): name for name in answers.operations}
+        self._targets = {
+            target + name.lower().encode(): name for name in answers.operations for target in _TARGETS
+        }
         self._latency = latency
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -117,6 +120,13 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="the replica writes equal items with their attributes in another order",
     )
+    parser.add_argument("--records", type=int, default=0, help="records of the primary's stream")
+    parser.add_argument("--shards", type=int, default=0, help="of the stream; 0 is no stream")
+    parser.add_argument(
+        "--repeats",
+        action="store_true",
+        help="a tenth of the records are of an item that had one just before",
+    )
     parser.add_argument("--latency-ms", type=float, default=0.0, help="added to every answer")
     parser.add_argument("--throttle", type=float, default=0.0, help="share of data requests refused")
     parser.add_argument("--seed", type=int, default=1, help="of the throttling")
@@ -144,7 +154,9 @@ def _tables(options: argparse.Namespace) -> tuple[Layout, dict[str, Pages]]:
 
 async def _serve(options: argparse.Namespace) -> None:
     layout, tables = _tables(options)
-    answers = Answers(tables, random.Random(options.seed), options.throttle)
+    stream = Stream(options.records, options.shards, repeats=options.repeats)
+    stream.warm()
+    answers = Answers(tables, stream, random.Random(options.seed), options.throttle)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -156,7 +168,7 @@ async def _serve(options: argparse.Namespace) -> None:
     )
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}", flush=True)
-    print(json.dumps(dict(layout.counts)), flush=True)
+    print(json.dumps({**layout.counts, **stream.counts}), flush=True)
     await stopped.wait()
     server.close()
 

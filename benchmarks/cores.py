@@ -44,19 +44,19 @@ def cores(options: argparse.Namespace, attempts: Attempts) -> None:
         for processes in _PROCESSES:
 
             def run(processes: int = processes) -> tuple[Measurement, float]:
-                with _busiest() as seen:
+                with busiest() as seen:
                     done = run_once(row, full, options.loop, *_OPTIONS, "--processes", str(processes))
                 return done, max(seen.values())
 
             outcome = attempts.attempt(f"{row.name}, --processes {processes}", run)
             if outcome is None:
                 return
-            done, busiest = outcome
+            done, of_busiest = outcome
             measured.append(
                 {
                     "processes": processes,
                     "cpu_seconds": done.cpu_seconds,
-                    "busiest": done.cpu_seconds if processes == 1 else busiest,
+                    "busiest": done.cpu_seconds if processes == 1 else of_busiest,
                     "wall_seconds": done.wall_seconds,
                 }
             )
@@ -82,7 +82,7 @@ def cores(options: argparse.Namespace, attempts: Attempts) -> None:
 
 
 @contextmanager
-def _busiest() -> Iterator[dict[int, float]]:
+def busiest() -> Iterator[dict[int, float]]:
     """Watch this process's descendants; yield the processor seconds of each, by process id, as last seen."""
     seen: dict[int, float] = {}
     before = set(_descendants())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks import sections
 from benchmarks.cores import cores
 from benchmarks.items import SMALLEST
+from benchmarks.replication import replication
 from benchmarks.ring import Attempts
 from benchmarks.rows import ROWS
 
@@ -21,6 +22,7 @@ _SECTIONS = {
     "latency": sections.latency,
     "cores": cores,
     "units": sections.units,
+    "replicate": replication,
 }
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncrep.aws.errors import Cure, cure, is_silence, raise_translated
 from asyncrep.aws.session import BODY
-from asyncrep.errors import BudgetExhaustedError
+from asyncrep.errors import BudgetExhaustedError, LeaseLostError
+from asyncrep.flow.permission import check_permitted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,6 +77,7 @@ class WireClient:
         Raises:
             ServiceError: the call failed for good; see ``asyncrep.errors`` for which one says what.
             BudgetExhaustedError: it could pass the budget. Without a cause, nothing was carried out.
+            LeaseLostError: it may not be sent (any more); see ``asyncrep.flow.permission``.
         """
         parameters = {**self._naming(operation), BODY: body}
         method = getattr(self._client, _METHODS[operation])
@@ -86,6 +88,7 @@ class WireClient:
         async def attempt() -> T:
             await budget.spend(direction, cost.estimate)
             async with budget.reserved(direction, cost.most), slot:
+                check_permitted()
                 result = await method(**parameters)
             return decode(result[BODY])
 
@@ -131,7 +134,7 @@ class WireClient:
         while True:
             try:
                 result = await attempt()
-            except BudgetExhaustedError as error:
+            except (BudgetExhaustedError, LeaseLostError) as error:
                 raise error from lost
             except Exception as error:  # noqa: BLE001 - raised again, or tried again
                 remedy = cure(error)

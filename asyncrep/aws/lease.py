@@ -40,6 +40,7 @@ class Lease:
         millis_behind: how old the last record was when it was read, as of the last renewal; ours.
         copying_since: when the task began to copy items, in seconds since the epoch; until that is done nobody
             may follow the shard. None when nothing is copied; ours.
+        latest_since: when LATEST was, in seconds since the epoch: what came after that is wanted; ours.
         catching_up: what happened while items were copied has not all been seen to yet; ours.
     """
 
@@ -54,6 +55,7 @@ class Lease:
     destinations: str | None = None
     millis_behind: int | None = None
     copying_since: int | None = None
+    latest_since: int | None = None
     catching_up: bool = False
 
     @property
@@ -94,6 +96,7 @@ def read_row(row: Mapping[str, WireValue]) -> Lease:
         destinations=_text(row, "destinations"),
         millis_behind=_number(row, "millisBehindLatest"),
         copying_since=_number(row, "copyingSince"),
+        latest_since=_number(row, "latestSince"),
         catching_up="catchingUp" in row,
     )
 
@@ -119,6 +122,7 @@ def attributes(lease: Lease) -> dict[str, WireValue]:
         "destinations": None if lease.destinations is None else {"S": lease.destinations},
         "millisBehindLatest": None if lease.millis_behind is None else number(lease.millis_behind),
         "copyingSince": None if lease.copying_since is None else number(lease.copying_since),
+        "latestSince": None if lease.latest_since is None else number(lease.latest_since),
         "catchingUp": {"BOOL": True} if lease.catching_up else None,
     }
     return {name: value for name, value in row.items() if value is not None}

@@ -60,7 +60,8 @@ class QueueRef:
             sound = parts.scheme in {"http", "https"} and parts.username is None and parts.port != 0
         except ValueError as error:
             raise LocationError(f'"{text}" is not the URL of a queue: {error}.') from error
-        if not sound or parts.query or parts.fragment or not _QUEUE_PATH.fullmatch(parts.path):
+        # Neither of what may follow a path belongs to a queue.
+        if not sound or any(parts[3:]) or not _QUEUE_PATH.fullmatch(parts.path):
             raise LocationError(
                 "This is not the URL of a queue; it looks like "
                 "https://sqs.us-east-1.amazonaws.com/123456789012/NAME."
@@ -69,6 +70,17 @@ class QueueRef:
         if service is None:
             return cls(text, None, f"{parts.scheme}://{parts.netloc}")
         return cls(text, service[1] or service[2] or "us-east-1")
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return urlsplit(self.url).path.split("/")[2]
+
+    @property
+    def account(self) -> str | None:
+        """The account that its URL tells, None where an emulator tells none."""
+        owner = urlsplit(self.url).path.split("/")[1]
+        return owner if owner.isdecimal() else None
 
     @property
     def is_fifo(self) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from asyncrep.aws.queues import QueueRef
     from asyncrep.location import S3Place
-    from asyncrep.model import Side
 
 On = Literal["table", "stream", "global-table", "objects", "bucket", "metrics", "queue"]
 
@@ -36,14 +36,15 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The permissions that a command needs on one side for one purpose: a statement of the policy.
+    """The permissions that a command needs on one table for one purpose: a statement of the policy.
 
     Attributes:
         purpose: what they are for, the first word of the statement's Sid.
+        table: which of the command's tables, as ``primary``; the other words of the Sid.
     """
 
-    purpose: Literal["Read", "Write"]
-    side: Side
+    purpose: Literal["Read", "Write", "Share"]
+    table: str
     permissions: tuple[Permission, ...]
 
 
@@ -53,11 +54,41 @@ class InS3:
 
     Attributes:
         what: what is kept, the first words of the statements' Sids.
+        acting: the table whose identity does it; None for the caller's own.
     """
 
     what: str
     place: S3Place
     permissions: tuple[Permission, ...]
+    acting: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InQueue:
+    """A queue that a command sends messages to.
+
+    Attributes:
+        acting: the table whose identity does it.
+    """
+
+    queue: QueueRef
+    acting: str
+
+
+@dataclass(frozen=True, slots=True)
+class InCloudWatch:
+    """A namespace in which a command publishes metrics.
+
+    Attributes:
+        acting: the table whose identity does it.
+    """
+
+    namespace: str
+    acting: str
+
+
+Elsewhere = InS3 | InQueue | InCloudWatch
+"""What a command needs on anything but tables."""
 
 
 DESCRIBE = Permission("dynamodb:DescribeTable", "Reads the key schema, the size and the indexes.")
@@ -89,8 +120,18 @@ PLACE_IN_SHARD = Permission(
 )
 RECORDS = Permission("dynamodb:GetRecords", "Reads the changes that a shard holds.", on="stream")
 
-NEW_TABLE = Permission("dynamodb:CreateTable", "Makes the table if there is none yet.")
-READ_LEASE = Permission("dynamodb:GetItem", "Looks at a lease again when the answer to a write was lost.")
+NEW_TABLE = Permission(
+    "dynamodb:CreateTable",
+    "Makes the table if there is none yet.",
+    without="The table must have been made before.",
+)
+EXPIRING = Permission(
+    "dynamodb:UpdateTimeToLive",
+    "Switches TTL on where it is off.",
+    without="TTL must have been switched on before.",
+)
+CHECK = Permission("dynamodb:ConditionCheckItem", "Looks at an item in the transaction that writes another.")
+READ_LEASE = Permission("dynamodb:GetItem", "Looks at a lease again that was not found as it was.")
 
 GET_OBJECT = Permission("s3:GetObject", "Reads what is kept there.", on="objects")
 PUT_OBJECT = Permission("s3:PutObject", "Writes what is to be kept there.", on="objects")
@@ -177,8 +218,8 @@ def mending_records(writing: Writing) -> list[Grant]:
     ]
 
 
-def _read(side: Side, *permissions: Permission) -> Grant:
-    return Grant("Read", side, (*_OPEN, *permissions))
+def _read(table: str, *permissions: Permission) -> Grant:
+    return Grant("Read", table, (*_OPEN, *permissions))
 
 
 def _guarded_writes(writing: Writing) -> Grant:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from asyncrep.cli.permissions import PUT_METRICS, Permission
+from asyncrep.cli.permissions import PUT_METRICS, SEND_MESSAGE, InCloudWatch, InQueue, InS3, Permission
 from asyncrep.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from asyncrep.aws.place import Place
-    from asyncrep.cli.permissions import Grant, InS3
-    from asyncrep.model import Side
+    from asyncrep.cli.permissions import Elsewhere, Grant
 
 CALLER = "default credentials"
 """The identity of a command that is told of no profile and no role."""
@@ -61,8 +61,12 @@ class Home:
 
         It is asked for by its name, which means the account of whoever asks.
         """
-        account = _role_account(self.place) or self.account
-        return f"arn:{partition_of(self.region)}:dynamodb::{account}:global-table/{self.place.ref.table}"
+        return f"arn:{partition_of(self.region)}:dynamodb::{self.caller_account}:global-table/{self.place.ref.table}"
+
+    @property
+    def caller_account(self) -> str:
+        """The account of whoever calls the table, as far as it is known."""
+        return _role_account(self.place) or self.account
 
     @property
     def source(self) -> str:
@@ -137,32 +141,57 @@ def _role_account(place: Place) -> str | None:
     return found[1]
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a command needs: on its tables, and elsewhere.
+
+    Attributes:
+        places: its tables, by the names that its grants call them.
+        account: of the tables, where something else than their locations tells it.
+    """
+
+    places: Mapping[str, Place]
+    grants: Sequence[Grant]
+    elsewhere: Sequence[Elsewhere] = ()
+    account: str | None = None
+
+
 def statements(
     grants: Sequence[Grant],
-    homes: Mapping[Side, Home],
-    kept: Sequence[InS3] = (),
+    homes: Mapping[str, Home],
+    elsewhere: Sequence[Elsewhere] = (),
     partition: str = "aws",
-    namespace: str | None = None,
 ) -> list[Statement]:
     """Return the statements of all identities that a command acts as, those of the caller first.
 
     Args:
         grants: what it needs on its tables.
         homes: where these are.
-        kept: what it needs in S3, where it acts as the caller.
-        partition: of the buckets.
-        namespace: where it publishes metrics, which it does as whoever reads the primary.
+        elsewhere: what it needs on anything else.
+        partition: of the buckets that the caller keeps something in.
     """
-    made = [*_assumed_roles(homes), *(each for grant in grants for each in _of(grant, homes[grant.side]))]
-    made += [each for place in kept for each in _kept(place, partition)]
-    if namespace is not None:
-        made.append(Statement("Metrics", homes["primary"].identity, (PUT_METRICS,), "*", namespace=namespace))
-    return sorted(made, key=lambda each: each.identity != CALLER)
+    made = [*_assumed_roles(homes), *(each for grant in grants for each in _of(grant, homes[grant.table]))]
+    made += [each for other in elsewhere for each in _beside(other, homes, partition)]
+    return sorted(_distinct(made), key=lambda each: each.identity != CALLER)
+
+
+def _distinct(made: Iterable[Statement]) -> Iterator[Statement]:
+    """Yield each statement once, and number those of one Sid in one policy."""
+    contents = set()
+    sids: Counter[tuple[str, str]] = Counter()
+    for statement in made:
+        content = replace(statement, sid="")
+        if content in contents:
+            continue
+        contents.add(content)
+        sids[statement.identity, statement.sid] += 1
+        number = sids[statement.identity, statement.sid]
+        yield statement if number == 1 else replace(statement, sid=f"{statement.sid}{number}")
 
 
 def _of(grant: Grant, home: Home) -> Iterator[Statement]:
     for on, sid, resource in (
-        ("table", f"{grant.purpose}{grant.side.title()}", home.table),
+        ("table", f"{grant.purpose}{grant.table.title()}", home.table),
         ("stream", f"{grant.purpose}Stream", f"{home.table}/stream/*"),
         ("global-table", f"{grant.purpose}GlobalTable", home.global_table),
     ):
@@ -171,7 +200,27 @@ def _of(grant: Grant, home: Home) -> Iterator[Statement]:
             yield Statement(sid, home.identity, permissions, resource)
 
 
-def _kept(keeping: InS3, partition: str) -> Iterator[Statement]:
+def _beside(other: Elsewhere, homes: Mapping[str, Home], partition: str) -> Iterator[Statement]:
+    home = homes[other.acting] if other.acting else None
+    identity = home.identity if home else CALLER
+    match other:
+        case InCloudWatch(namespace):
+            yield Statement("Metrics", identity, (PUT_METRICS,), "*", namespace=namespace)
+        case InQueue(queue):
+            assert home is not None
+            yield Statement("SendDeadLetters", identity, (SEND_MESSAGE,), _queue_arn(queue, home))
+        case InS3():
+            yield from _kept(other, identity, partition_of(home.region) if home else partition)
+
+
+def _queue_arn(queue: QueueRef, home: Home) -> str:
+    """Return the ARN of a queue; what its URL leaves open follows from who sends to it."""
+    region = queue.region or session_region(home.place)
+    account = queue.account or home.caller_account
+    return f"arn:{partition_of(region)}:sqs:{region}:{account}:{queue.name}"
+
+
+def _kept(keeping: InS3, identity: str, partition: str) -> Iterator[Statement]:
     bucket = f"arn:{partition}:s3:::{keeping.place.bucket}"
     under = _literal(keeping.place.under("")) + "*"
     for on, sid, resource, listed in (
@@ -180,7 +229,7 @@ def _kept(keeping: InS3, partition: str) -> Iterator[Statement]:
     ):
         permissions = tuple(each for each in keeping.permissions if each.on == on)
         if permissions:
-            yield Statement(sid, CALLER, permissions, resource, listed)
+            yield Statement(sid, identity, permissions, resource, listed)
 
 
 def _literal(text: str) -> str:
@@ -188,13 +237,11 @@ def _literal(text: str) -> str:
     return re.sub(r"[*?$]", lambda found: f"${{{found[0]}}}", text)
 
 
-def _assumed_roles(homes: Mapping[Side, Home]) -> Iterator[Statement]:
-    told = set()
-    for side, home in homes.items():
+def _assumed_roles(homes: Mapping[str, Home]) -> Iterator[Statement]:
+    for table, home in homes.items():
         role = home.place.role_arn
-        if role is not None and (home.source, role) not in told:
-            told.add((home.source, role))
-            yield Statement(f"Assume{side.title()}Role", home.source, (_ASSUME,), role)
+        if role is not None:
+            yield Statement(f"Assume{table.title()}Role", home.source, (_ASSUME,), role)
 
 
 def policies(made: Sequence[Statement]) -> dict[str, dict[str, Any]]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from asyncrep.aws.session import check_role
 from asyncrep.errors import UsageError
 from asyncrep.location import S3Place, TableRef
-from asyncrep.replicate.dead_letters import parse_dead_letters
 from asyncrep.options import Guard
+from asyncrep.replicate.dead_letters import parse_dead_letters
 from asyncrep.replicate.policy import Policy
 from asyncrep.replicate.selection import Selection, read_list
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
+from asyncrep.aws.lease import LATEST
 from asyncrep.errors import LeaseLostError, ThrottledError, UnreachableError
 from asyncrep.flow.tasks import beside, side_by_side, until
 from asyncrep.replicate.assignment import Observations, choose
@@ -271,14 +272,16 @@ class Coordinator:
         shards = await self._list_shards()
         todo = plan(shards, await self._table.list(), self._begin)
         for generation in todo.add:
-            await side_by_side(
-                self._table.add(replace(lease, source=self._source, destinations=self._destinations))
-                for lease in generation
-            )
+            await side_by_side(self._table.add(self._ours(lease)) for lease in generation)
         await side_by_side(self._table.remove(lease) for lease in todo.remove)
         self.missing = frozenset(lease.key for lease in todo.lost)
         if self._sync_at <= began:  # else it was asked for meanwhile
             self._sync_at = began + self._sync_every
+
+    def _ours(self, lease: Lease) -> Lease:
+        """Note whose a lease is, and when the tip was where it begins: who reads the shard later finds another."""
+        since = int(self._clock.now()) if lease.checkpoint == LATEST else None
+        return replace(lease, source=self._source, destinations=self._destinations, latest_since=since)
 
     async def _list_shards(self) -> Sequence[Shard]:
         """List the shards, again where a closed one has no children: those of a disabled stream have none."""

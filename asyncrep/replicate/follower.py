@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from asyncrep.change import Change, Fate, Unwritten
 from asyncrep.errors import LeaseLostError, ServiceError
+from asyncrep.flow.permission import permitted_by
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.flow.tasks import side_by_side, until
 from asyncrep.replicate.events import (
@@ -174,7 +175,8 @@ class Follower:
         while pending:
             self._check_lease()
             try:
-                applied = await applier.apply(pending)
+                with permitted_by(self._check_lease):
+                    applied = await applier.apply(pending)
             except ServiceError as error:
                 failed, reason = pending, str(error)
             else:
@@ -238,7 +240,8 @@ class Follower:
     async def _tried_again(self, applier: Applier, change: Change) -> str | None:
         """Apply a refused change once more: what refused it may be another today; return why not, or None."""
         try:
-            applied = await applier.apply([change])
+            with permitted_by(self._check_lease):
+                applied = await applier.apply([change])
         except ServiceError as error:
             return str(error)
         self._count(applied)

@@ -141,7 +141,7 @@ async def open_guard_table(
         TableNotFoundError: there is none.
         ServiceError: it could not be looked at or made.
     """
-    ref = _placed(destination, location)
+    ref = guard_location(destination.ref, destination.region, location)
     neighbour = destination.beside(ref)
     settings = await _settings(neighbour, create=create)
     _refuse_elsewhere(destination, settings, ref)
@@ -159,18 +159,26 @@ async def open_guard_table(
     return GuardTable(ref.arn or ref.table, str(ref), destination.settings.name, destination.clock, keep)
 
 
-def _placed(destination: Table, location: str) -> TableRef:
-    """Read a location; a name alone is beside the destination."""
-    here = destination.ref
+def guard_location(here: TableRef, region: str, location: str) -> TableRef:
+    """Read the location of a guard table; a name alone is beside the destination.
+
+    Args:
+        here: where the destination is.
+        region: the Region that its requests are signed for.
+        location: what the user says.
+
+    Raises:
+        LocationError: it is of no known form.
+        UsageError: it is elsewhere.
+    """
     if "/" not in location and ":" not in location:
-        region = here.region or destination.region
-        location = f"{region}/{location}"
+        location = f"{here.region or region}/{location}"
         return replace(TableRef.parse(location), region=here.region, endpoint_url=here.endpoint_url)
     ref = TableRef.parse(location)
-    region_differs = ref.region is not None and ref.region != destination.region
+    region_differs = ref.region is not None and ref.region != region
     endpoint_differs = ref.endpoint_url is not None and ref.endpoint_url != here.endpoint_url
     if region_differs or endpoint_differs:
-        raise _elsewhere(destination, ref)
+        raise _elsewhere(str(here), ref)
     return replace(ref, endpoint_url=here.endpoint_url)
 
 
@@ -189,11 +197,11 @@ def _refuse_elsewhere(destination: Table, settings: TableSettings, ref: TableRef
     if mine and mine == its:
         raise UsageError(f"The guard table of {destination.label} cannot be that table itself.")
     if mine and its and mine.split(":")[3:5] != its.split(":")[3:5]:
-        raise _elsewhere(destination, ref)
+        raise _elsewhere(destination.label, ref)
 
 
-def _elsewhere(destination: Table, ref: TableRef) -> UsageError:
+def _elsewhere(destination: str, ref: TableRef) -> UsageError:
     return UsageError(
-        f"The guard table {ref} must be in the Region and account of {destination.label}: both are written "
+        f"The guard table {ref} must be in the Region and account of {destination}: both are written "
         "in one transaction, because no order of two separate writes is safe."
     )

@@ -70,6 +70,7 @@ class ShardReader:
         limit: records a page.
         poll: seconds to wait after a page without records.
         clock: passes and tells the time.
+        not_before: leave out records that are older, in seconds since the epoch; None for none.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class ShardReader:
         limit: int,
         poll: float,
         clock: Clock,
+        not_before: float | None = None,
     ) -> None:
         self._streams = streams
         self._stream_arn = stream_arn
@@ -95,8 +97,9 @@ class ShardReader:
         self._clock = clock
         self._iterator: str | None = None
         self._quiet = 0
-        # Records older than this are not asked for; only where reading began at the tip.
-        self._not_before = clock.now() - _CLOCK_SECONDS if isinstance(start, Latest) else None
+        if isinstance(start, Latest):
+            not_before = clock.now()
+        self._not_before = None if not_before is None else not_before - _CLOCK_SECONDS
 
     async def next(self) -> ShardPage:
         """Return the next page, possibly without records; after the last one there is none to ask for.

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from asyncrep.aws.lease import LATEST, TRIM_HORIZON
+from asyncrep.aws.lease import LATEST
 from asyncrep.aws.streams import At, Latest, TrimHorizon
 from asyncrep.diff.run import check_comparable
 from asyncrep.errors import ServiceError, StreamNotFoundError, UsageError
@@ -242,17 +242,16 @@ class Worker:
             limit=self._following.batch_size,
             poll=self._following.poll,
             clock=self._means.clock,
+            not_before=lease.lease.latest_since if lease.lease.checkpoint == LATEST else None,
         )
 
 
 def _start(lease: Lease) -> Start:
-    match lease.checkpoint:
-        case str(place) if place == TRIM_HORIZON:
-            return TrimHorizon()
-        case str(place) if place == LATEST:
-            return Latest()
-        case sequence:
-            return At(int(sequence))
+    if lease.sequence is not None:
+        return At(lease.sequence)
+    # The tip is elsewhere by now; when it was here is known, unless the lease is KCL's.
+    is_latest = lease.checkpoint == LATEST and lease.latest_since is None
+    return Latest() if is_latest else TrimHorizon()
 
 
 def worker_name() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from asyncrep import SystemClock
 from asyncrep.errors import ServiceError
 from asyncrep.options import Following
 from asyncrep.replicate.events import (
@@ -42,6 +43,15 @@ class Letters:
         self.kept.append((destination, reason, msgspec.json.decode(record.record)))
 
 
+class Behind(SystemClock):
+    """The time an hour ago, at first."""
+
+    late = 3600.0
+
+    def now(self) -> float:
+        return super().now() - self.late
+
+
 def figures_of(running: Running) -> Any:
     """The figures of the only shard."""
     (figures,) = running.worker.figures.shards.values()
@@ -72,9 +82,27 @@ async def test_reading_from_the_tip_misses_nothing_when_its_first_iterator_expir
         await until_true(lambda: "after" in replication.replicas[0].items)
 
 
-async def test_what_was_written_before_the_tip_is_not_replicated(endpoint: ScriptedDynamo) -> None:
+async def test_a_task_that_begins_at_the_tip_is_taken_over_without_a_gap(endpoint: ScriptedDynamo) -> None:
+    clock = Behind()
     replication = Replication.of(endpoint, following=Following(begin="latest", poll=0.1, failover=3.0))
+    replication.stream.clock = clock
     replication.source.put(item("before"))
+    clock.late = 0
+    async with replication.worker() as running:
+        await until_true(lambda: running.of(Progressed))
+        await running.stop()
+    replication.source.put(item("between"))
+    async with replication.worker("next") as running:
+        await until_true(lambda: running.worker.figures.read == 1)
+    assert set(replication.replicas[0].items) == {"between"}
+
+
+async def test_what_was_written_before_the_tip_is_not_replicated(endpoint: ScriptedDynamo) -> None:
+    clock = Behind()
+    replication = Replication.of(endpoint, following=Following(begin="latest", poll=0.1, failover=3.0))
+    replication.stream.clock = clock
+    replication.source.put(item("before"))
+    clock.late = 0
     async with replication.worker() as running:
         await until_true(lambda: running.of(Progressed))
         replication.source.put(item("after"))

@@ -119,26 +119,34 @@ class Fleet:
         """What a table holds, by key."""
         return {item["id"]["S"]: item for item in self.endpoint.tell("items", place)}
 
-    def wait_for_shares(self, *workers: Process) -> None:
-        """Wait until each of the workers follows a shard."""
-        self.wait_until(lambda: all(worker.told("shard_taken") for worker in workers))
-
     def wait_until_equal(self) -> None:
         """Wait until the destination holds what the source holds, which nobody writes to any more."""
         source = self.items(self.source)
         self.wait_until(lambda: self.items(self.destination) == source)
 
-    def wait_until(self, condition: Callable[[], object]) -> None:
+    def wait_until(self, condition: Callable[[], object], patience: float = PATIENCE_SECONDS) -> None:
         """Wait until something has come true.
 
         Raises:
             TimeoutError: it does not.
         """
-        wait_until(condition, PATIENCE_SECONDS)
+        wait_until(condition, patience)
 
-    def assert_in_order(self) -> None:
-        """Every key went through states of the source at the destination, in their order and each at most once."""
-        assert setbacks(self.history(self.source), self.history(self.destination)) == {}
+    def setbacks(self) -> dict[str, list[int | None]]:
+        """The keys that went back at the destination, with their states there.
+
+        For all others the destination's states are the source's: in their order, and each at most once.
+        """
+        return setbacks(self.history(self.source), self.history(self.destination))
+
+    def inventions(self) -> dict[str, list[int | None]]:
+        """The keys that had a state at the destination that they never had at the source."""
+        source = self.history(self.source)
+        return {
+            key: states
+            for key, states in self.history(self.destination).items()
+            if not set(states) <= set(source[key])
+        }
 
     def history(self, place: str) -> dict[str, list[int | None]]:
         """The states that each key went through: its versions, and None where it was deleted."""

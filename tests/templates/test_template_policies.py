@@ -1,0 +1,165 @@
+"""What the templates' roles may do, held against what the code calls: enough, and nothing besides."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import asyncrep
+from asyncrep.cli import permissions
+from asyncrep.handlers import ReplicaSettings, replicate_handler
+from asyncrep.handlers.runtime import Container
+from tests.support import engines
+from tests.support.cloudformation import Stack, read
+from tests.support.grants import actions, called_in, granted, of, recorded, tables
+from tests.support.iam import allows, uses
+from tests.support.lambdas import SUCCESS, event, put, remove
+from tests.support.scenario import item
+from tests.support.stacks import IDS, LEAST, MOST, ROLE, STACKS, STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from tests.support.engines import Engine
+
+WITHOUT_RESOURCE = {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
+"""Actions for which IAM knows no resource."""
+
+
+every_stack = pytest.mark.parametrize(("name", "given"), STACKS, ids=IDS)
+
+
+@every_stack
+def test_roles_name_exact_actions_on_exact_resources(name: str, given: Mapping[str, str]) -> None:
+    stack = Stack(name, given)
+    for role in stack.of_type("AWS::IAM::Role"):
+        for action, resource in granted(stack, role):
+            assert "*" not in action
+            if action == "dynamodb:ListStreams":
+                assert resource == f"{STREAM.partition('/stream/')[0]}/stream/*"
+            elif action in WITHOUT_RESOURCE:
+                assert resource == "*"
+            else:
+                assert "*" not in resource, action
+                assert resource.startswith(("arn:aws:", "<")), resource
+
+
+@every_stack
+def test_statements_have_names_and_roles_nothing_but_their_one_policy(
+    name: str, given: Mapping[str, str]
+) -> None:
+    stack = Stack(name, given)
+    for role, properties in stack.of_type("AWS::IAM::Role").items():
+        sids = [statement["Sid"] for statement in stack.policy(role)["Statement"]]
+        assert len(sids) == len(set(sids))
+        assert not {"ManagedPolicyArns", "PermissionsBoundary", "RoleName"} & set(properties)
+        [trust] = properties["AssumeRolePolicyDocument"]["Statement"]
+        assert set(trust["Principal"]) == {"Service"}
+        assert trust["Action"] == "sts:AssumeRole"
+
+
+@every_stack
+def test_metrics_are_published_in_the_one_namespace(name: str, given: Mapping[str, str]) -> None:
+    stack = Stack(name, given)
+    for role in stack.of_type("AWS::IAM::Role"):
+        for statement in stack.policy(role)["Statement"]:
+            if of(permissions.PUT_METRICS) & set(statement["Action"]):
+                namespace = stack.parameters["MetricNamespace"]
+                assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": namespace}}
+                assert set(statement["Action"]) == called_in("metrics.py", "cloudwatch", "cloudwatch")
+
+
+# ── Functions
+
+
+@pytest.fixture
+def replicas() -> Iterator[Engine]:
+    """A replica and a guard table in another Region than the function's."""
+    names = ("orders", "copies", "guard", "asyncrep-guard")
+    with (
+        engines.run_moto() as url,
+        tables(engines.moto(url), *(("eu-west-1", name) for name in names)) as engine,
+    ):
+        for name in names:
+            ttl = {"Enabled": True, "AttributeName": "expires"}
+            engine.call("UpdateTimeToLive", {"TableName": name, "TimeToLiveSpecification": ttl}, "eu-west-1")
+        yield engine
+
+
+def invoke(stack: Stack, url: str, events: Iterable[Mapping[str, Any]], patch: pytest.MonkeyPatch) -> None:
+    """Run the function of a stack with its environment; but its endpoint is ours, and there is no queue."""
+    [function] = stack.of_type("AWS::Lambda::Function").values()
+    variables = {**function["Environment"]["Variables"], "DeadLetter": ""}
+    patch.setenv("AWS_ENDPOINT_URL", url)
+    patch.setenv("AWS_DEFAULT_REGION", stack.region)
+    container = Container()
+    handler = replicate_handler(ReplicaSettings.from_environment(variables), container=container)
+    try:
+        for each in events:
+            assert handler(each, None) == SUCCESS
+    finally:
+        container.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("replicator", LEAST["replicator"]),
+        ("replicator", {**LEAST["replicator"], "ReplicaTable": "copies", "GuardTable": "guard"}),
+        ("mirror", LEAST["mirror"]),
+        ("mirror", {**LEAST["mirror"], "ReplicaTable": "copies", "GuardTable": "guard"}),
+    ],
+    ids=["replicator", "replicator-guarded", "mirror", "mirror-elsewhere"],
+)
+def test_a_function_s_role_is_enough_for_its_handler_and_nothing_in_it_is_unused(
+    name: str,
+    given: Mapping[str, str],
+    replicas: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = Stack(name, given)
+    first, second = item("a", version=1), item("a", version=2)
+    records = [put(first, 1), put(second, 2, old=first), remove(second, 3), put(item("b", version=1), 4)]
+    conflict = [put(item("b", version=1, n=each), 5 + each) for each in range(4)]
+    events = [event(*records), *(event(each) for each in conflict)]
+    noted = recorded(monkeypatch)
+    invoke(stack, replicas.url, events, monkeypatch)
+    policy = {"Statement": [
+        each for each in stack.policy("Role")["Statement"] if each["Sid"] in {"WriteReplica", "WriteGuard"}
+    ]}  # fmt: skip
+    assert {call.pair for call in noted.calls if not allows(policy, call)} == set()
+    assert [pair for pair, is_used in uses(policy, noted.calls).items() if not is_used] == []
+
+
+@pytest.mark.parametrize("name", ["replicator", "mirror"])
+def test_lambda_reads_the_stream_for_the_function(name: str) -> None:
+    stack = Stack(name, LEAST[name])
+    assert actions(stack, "Role", "ReadStream") == called_in("streams.py", "dynamodbstreams", "dynamodb")
+    assert actions(stack, "Role", "ListStreams") == {"dynamodb:ListStreams"}
+    assert actions(stack, "Role", "SendDeadLetters") == called_in("queues.py", "sqs", "sqs")
+    assert stack.statements("Role")["SendDeadLetters"]["Resource"] == "<DeadLetters.Arn>"
+
+
+@pytest.mark.parametrize("name", ["replicator", "mirror"])
+def test_for_another_account_a_function_assumes_the_role_and_may_write_nothing_itself(name: str) -> None:
+    stack = Stack(name, {**MOST[name], "ReplicaRoleArn": ROLE})
+    statements = stack.statements("Role")
+    assert not {"WriteReplica", "WriteGuard"} & set(statements)
+    assert (statements["AssumeReplicaRole"]["Action"], statements["AssumeReplicaRole"]["Resource"]) == (
+        ["sts:AssumeRole"],
+        ROLE,
+    )
+
+
+@pytest.mark.parametrize("name", ["replicator", "mirror"])
+def test_every_variable_of_a_function_is_one_that_the_handler_reads(name: str) -> None:
+    settings = Path(asyncrep.__file__).parent / "handlers" / "settings.py"
+    known = {
+        node.value
+        for node in ast.walk(ast.parse(settings.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+    }
+    assert set(read(name)["Resources"]["Function"]["Properties"]["Environment"]["Variables"]) <= known
