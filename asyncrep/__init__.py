@@ -10,6 +10,7 @@ Example:
 """
 
 from asyncrep.aws.table import Table, open_table
+from asyncrep.change import Applied, Applier, Change, ChangeKind, Fate, Unreadable, Unwritten
 from asyncrep.diff.pipeline import Discrepancies, check, diff
 from asyncrep.errors import (
     AsyncrepError,
@@ -59,7 +60,7 @@ from asyncrep.model import (
     State,
     TableSettings,
 )
-from asyncrep.options import Comparison, Limits, Sample, Strategy
+from asyncrep.options import Comparison, Following, Limits, Sample, Strategy
 from asyncrep.progress import (
     Advanced,
     Event,
@@ -79,23 +80,37 @@ from asyncrep.repair.runner import repair
 from asyncrep.repair.stored import repair_stored
 from asyncrep.repair.take_back import UndoState
 from asyncrep.repair.undo import Undone, undo
+from asyncrep.replicate.apply import Replicated, replicate_records
+from asyncrep.replicate.dead_letters import DeadLetters, open_dead_letters
+from asyncrep.replicate.one_way import OneWay
+from asyncrep.replicate.policy import Policy
+from asyncrep.replicate.selection import Selection
+from asyncrep.replicate.sequences import SequenceGuarded
+from asyncrep.replicate.task import Task, open_task
+from asyncrep.replicate.versions import VersionGuarded
+from asyncrep.replicate.worker import Worker
 from asyncrep.report import Report, Sampled, UndoReport
 from asyncrep.split.table import SplitTable, open_split_table
 from asyncrep.version import __version__
 
 __all__ = [
     "Advanced",
+    "Applied",
+    "Applier",
     "AsyncrepError",
     "AttributePair",
     "BucketNotFoundError",
     "BudgetExhaustedError",
     "Cause",
+    "Change",
+    "ChangeKind",
     "Changes",
     "Clock",
     "Comparison",
     "ConditionFailedError",
     "CredentialsError",
     "DataTrimmedError",
+    "DeadLetters",
     "Destination",
     "Different",
     "Discrepancies",
@@ -103,6 +118,8 @@ __all__ = [
     "Event",
     "Explanation",
     "Extraneous",
+    "Fate",
+    "Following",
     "Found",
     "IncompleteRunError",
     "IncompleteUndoError",
@@ -121,13 +138,16 @@ __all__ = [
     "Missing",
     "Note",
     "Observer",
+    "OneWay",
     "Page",
     "PassEnded",
     "PassStarted",
     "PathChange",
     "PermissionDeniedError",
+    "Policy",
     "RecordDiff",
     "RejectedError",
+    "Replicated",
     "Report",
     "RetryPolicy",
     "Rules",
@@ -136,6 +156,8 @@ __all__ = [
     "Sample",
     "Sampled",
     "Segment",
+    "Selection",
+    "SequenceGuarded",
     "ServiceError",
     "SideOfRecord",
     "Source",
@@ -148,28 +170,36 @@ __all__ = [
     "TableNotFoundError",
     "TableRef",
     "TableSettings",
+    "Task",
     "ThrottledError",
     "UndoReport",
     "UndoStarted",
     "UndoState",
     "Undone",
     "UnreachableError",
+    "Unreadable",
+    "Unwritten",
     "UsageError",
+    "VersionGuarded",
     "VirtualClock",
+    "Worker",
     "__version__",
     "backfill",
     "check",
     "diff",
     "diff_record",
     "explain",
+    "open_dead_letters",
     "open_job",
     "open_journal",
     "open_split_table",
     "open_table",
+    "open_task",
     "read_journal",
     "repair",
     "repair_stored",
     "replicate_record",
+    "replicate_records",
     "same_item",
     "undo",
 ]

@@ -166,6 +166,8 @@ def parse_storage(text: str) -> Path | S3Place:
         raise LocationError(f"{text!r} is not a path: it is no UTF-8.")  # nor could a journal or job name it
     scheme, separator, rest = text.partition("://")
     if not separator:
+        if text.lower().startswith("s3:"):  # a slip; a file of such a name is written as ./s3:…
+            raise LocationError(f'"{text}" is not a place in S3; write it as s3://BUCKET/PREFIX.')
         if not text or "\0" in text:
             raise LocationError(f"{text!r} is not a path.")
         return Path(text)

@@ -24,9 +24,9 @@ def region_of(place: Place) -> str:
     return place.ref.region or _session_region(place.profile, str(place.ref))
 
 
-def environment_region() -> str:
-    """Return the Region that calls are signed for when nothing but the environment tells one."""
-    return _session_region(None, "the environment")
+def environment_region(profile: str | None = None) -> str:
+    """Return the Region that calls are signed for when nothing but the environment or a profile tells one."""
+    return _session_region(profile, "the environment")
 
 
 def _session_region(profile: str | None, label: str) -> str:

@@ -16,9 +16,19 @@ from asyncrep.cli.diff_tables import check_combination
 from asyncrep.cli.metrics import Metric
 from asyncrep.cli.one_record import find_record
 from asyncrep.cli.options import CompareOptions, OutputOptions, PaceOptions, PlaceOptions, RepairOptions
-from asyncrep.cli.permissions import Writing
-from asyncrep.cli.places import find_pair
-from asyncrep.cli.policy import ACCOUNT, Home, known_account, partition_of, policies, statements
+from asyncrep.cli.permissions import InCloudWatch, Writing
+from asyncrep.cli.places import find_pair, find_places
+from asyncrep.cli.policy import ACCOUNT, Home, Needs, known_account, partition_of, policies, statements
+from asyncrep.cli.replicate_options import (
+    ApplyOptions,
+    FollowPaceOptions,
+    SelectOptions,
+    StartOptions,
+    TaskOptions,
+    TellOptions,
+)
+from asyncrep.cli.replicate_permissions import replicating
+from asyncrep.cli.replication import Replication
 from asyncrep.cli.runtime import exit_codes, run_async
 from asyncrep.cli.undo import ReplicaOptions
 from asyncrep.errors import CredentialsError, UsageError
@@ -29,9 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from asyncrep.aws.place import Place
-    from asyncrep.cli.permissions import Grant, InS3
+    from asyncrep.cli.permissions import Elsewhere, InS3
     from asyncrep.cli.policy import Statement
-    from asyncrep.model import Side
 
 T = TypeVar("T")
 
@@ -76,7 +85,7 @@ class Asked:
         """Return a group of its options, filled in."""
         return kind(**{entry.name: self.parameters[entry.name] for entry in fields(kind)})  # type: ignore[arg-type]
 
-    def places(self) -> dict[Side, Place]:
+    def places(self) -> dict[str, Place]:
         """Return the two tables it is about.
 
         Raises:
@@ -98,22 +107,6 @@ class Asked:
             dry_run=self.parameters.get("dry_run", False),
             deletes=not self.parameters.get("no_delete", False),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a command needs: on its tables, and in S3.
-
-    Attributes:
-        account: of the tables, where something else than their locations tells it.
-        namespace: where metrics are published, None for nowhere.
-    """
-
-    places: Mapping[Side, Place]
-    grants: Sequence[Grant]
-    kept: Sequence[InS3] = ()
-    account: str | None = None
-    namespace: str | None = None
 
 
 def iam_policy(
@@ -143,9 +136,9 @@ def iam_policy(
         if account is not None and not ACCOUNT.fullmatch(account):
             raise UsageError(f'An account is named by its 12 digits, not "{account}".')
         needed = _needs(asked)
-        homes = {side: _home(place, needed.account or account) for side, place in needed.places.items()}
-        partition = partition_of(_environment_region()) if needed.kept else ""
-        made = statements(needed.grants, homes, needed.kept, partition, needed.namespace)
+        homes = _homes(needed.places, needed.account or account)
+        partition = partition_of(_environment_region()) if needed.elsewhere else ""
+        made = statements(needed.grants, homes, needed.elsewhere, partition)
         made = _chosen(made, identity)
         _print(made)
         if explain:
@@ -175,17 +168,19 @@ def _diff_tables(asked: Asked) -> Needs:
     given = asked.parameters
     job = job_place(given["job"])
     writing = replace(asked.writing(), dry_run=given["dry_run"] or not given["repair"])
-    kept = _in_s3(permissions.keeping, "Job", job)
+    elsewhere: list[Elsewhere] = [*_in_s3(permissions.keeping, "Job", job)]
     if given["backfill"]:
         grants = permissions.backfilling(writing, job=job is not None)
     elif given["repair"]:
         grants = permissions.repairing(writing)
-        kept += _journal(asked, dry_run=writing.dry_run)
+        elsewhere += _journal(asked, dry_run=writing.dry_run)
     else:
         grants = permissions.checking()
     places = asked.places()
     metric = Metric.of(given["metric"], (places["primary"], places["replica"]))
-    return Needs(places, grants, kept, namespace=metric.namespace if metric else None)
+    if metric is not None:
+        elsewhere.append(InCloudWatch(metric.namespace, "primary"))
+    return Needs(places, grants, elsewhere)
 
 
 def _mend(asked: Asked) -> Needs:
@@ -227,6 +222,21 @@ def _jobs(asked: Asked) -> Needs:
     return Needs({}, [], [needed(f"Job{number}", place) for number, place in enumerate(places, 1)])
 
 
+def _replicate(asked: Asked) -> Needs:
+    source, destinations = find_places(asked.parameters["tables"] or [], asked.group(PlaceOptions))
+    replication = Replication.of(
+        source,
+        destinations,
+        asked.group(TaskOptions),
+        asked.group(StartOptions),
+        asked.group(ApplyOptions),
+        asked.group(SelectOptions),
+        asked.group(FollowPaceOptions),
+        asked.group(TellOptions),
+    )
+    return replicating(replication)
+
+
 def _journal(asked: Asked, *, dry_run: bool) -> list[InS3]:
     journal = asked.parameters["journal"]
     if journal is None or dry_run:
@@ -247,6 +257,7 @@ NEEDS: dict[str, Callable[[Asked], Needs]] = {
     "jobs show": _jobs,
     "plan": lambda asked: Needs(asked.places(), permissions.planning()),
     "repair": _mend,
+    "replicate": _replicate,
     "replicate-record": _mend,
     "undo": _undo,
 }
@@ -262,10 +273,21 @@ def _needs(asked: Asked) -> Needs:
     return NEEDS[asked.name](asked)
 
 
-def _home(place: Place, account: str | None) -> Home:
+def _homes(places: Mapping[str, Place], account: str | None) -> dict[str, Home]:
+    """Return where tables are; STS is asked once for each profile, and only where nothing else tells."""
     from asyncrep.aws.identity import region_of  # noqa: PLC0415
 
-    return Home(place, region_of(place), known_account(place) or account or _ask_account(place))
+    asked: dict[str | None, str] = {}
+    homes = {}
+    for name, place in places.items():
+        owner = known_account(place) or account
+        if owner is None:
+            _refuse_unknown(place)
+            if place.profile not in asked:
+                asked[place.profile] = _ask_account(place)
+            owner = asked[place.profile]
+        homes[name] = Home(place, region_of(place), owner)
+    return homes
 
 
 def _environment_region() -> str:
@@ -275,18 +297,25 @@ def _environment_region() -> str:
     return environment_region()
 
 
-def _ask_account(place: Place) -> str:
-    """Ask STS whose the credentials are; a local endpoint is no reason to call AWS.
+def _refuse_unknown(place: Place) -> None:
+    """Refuse to ask AWS for whose a table is that is not there: a local endpoint is no reason to call it.
 
     Raises:
         UsageError: the place is no AWS.
+    """
+    endpoint = place.ref.endpoint_url
+    if endpoint is not None and not _AWS_HOST.search(endpoint):
+        raise UsageError(f"{place.ref} tells no account, and AWS does not know it: name one with --account.")
+
+
+def _ask_account(place: Place) -> str:
+    """Ask STS whose the credentials are.
+
+    Raises:
         CredentialsError: STS could not be asked.
     """
     from asyncrep.aws.identity import ask_account  # noqa: PLC0415
 
-    endpoint = place.ref.endpoint_url
-    if endpoint is not None and not _AWS_HOST.search(endpoint):
-        raise UsageError(f"{place.ref} tells no account, and AWS does not know it: name one with --account.")
     try:
         return run_async(ask_account(place))
     except CredentialsError as error:
@@ -327,7 +356,7 @@ def _explain(made: Sequence[Statement]) -> None:
             say(console, f"  {permission.action}: {permission.why}{optional}")
     say(
         console,
-        "A table that is encrypted with a KMS key of your own needs the permission to use that key as well, "
-        "which is not part of this policy: DescribeTable names the key.",
+        "A table, queue or bucket that is encrypted with a KMS key of your own needs the permission to use that key "
+        "as well, which is not part of this policy: its description names the key.",
         "dim",
     )

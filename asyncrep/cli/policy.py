@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from asyncrep.aws.place import Place
+    from asyncrep.aws.queues import QueueRef
     from asyncrep.cli.permissions import Elsewhere, Grant
 
 CALLER = "default credentials"
@@ -215,7 +216,9 @@ def _beside(other: Elsewhere, homes: Mapping[str, Home], partition: str) -> Iter
 
 def _queue_arn(queue: QueueRef, home: Home) -> str:
     """Return the ARN of a queue; what its URL leaves open follows from who sends to it."""
-    region = queue.region or session_region(home.place)
+    from asyncrep.aws.identity import environment_region  # noqa: PLC0415
+
+    region = queue.region or environment_region(home.place.profile)
     account = queue.account or home.caller_account
     return f"arn:{partition_of(region)}:sqs:{region}:{account}:{queue.name}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,7 @@ from asyncrep.replicate.events import Progressed, Refused, Remark, Stalled
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from asyncrep.aws.lease import Lease
-    from asyncrep.aws.leases import LeaseTable
     from asyncrep.aws.place import Place
-    from asyncrep.aws.table import Table
     from asyncrep.cli.replicate_options import (
         ApplyOptions,
         FollowPaceOptions,
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
         TellOptions,
     )
     from asyncrep.cli.replicate_status import Status
+    from asyncrep.cli.replicate_view import View
     from asyncrep.cli.runtime import Ending
     from asyncrep.flow.clock import Clock
     from asyncrep.options import Following, Limits
@@ -38,29 +36,11 @@ if TYPE_CHECKING:
     from asyncrep.replicate.events import ReplicationEvent, Tell
     from asyncrep.replicate.metrics import ReplicationMetrics
     from asyncrep.replicate.policy import Policy
-    from asyncrep.replicate.worker import StreamOf, Worker
+    from asyncrep.replicate.task import Task
+    from asyncrep.replicate.worker import Worker
 
 GRACE_SECONDS = 25.0
 """After SIGTERM, what is not finished by then is cut off: ECS kills after 30 seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What a worker works on."""
-
-    stream: StreamOf
-    destinations: Sequence[Table]
-    leases: LeaseTable
-    task: str
-
-    @property
-    def tables(self) -> tuple[str, str]:
-        """The source and the destinations as leases name them, however their user spells them."""
-        return _named(self.stream.table), " ".join(map(_named, self.destinations))
-
-
-def _named(table: Table) -> str:
-    return f"{table.region}/{table.settings.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,41 +102,29 @@ class Replication:
         )  # fmt: skip
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Opened]:
-        """Open the tables, the stream and the lease table, and see that they fit together. Nothing is written."""
-        from asyncrep.aws.leases import default_task_table, open_lease_table  # noqa: PLC0415
-        from asyncrep.aws.streams import open_streams  # noqa: PLC0415
-        from asyncrep.replicate.worker import find_stream  # noqa: PLC0415
+    async def _opened(self, clock: Clock) -> AsyncIterator[Task]:
+        """Open the task, and see that its tables fit together. Nothing is written."""
+        from asyncrep.replicate.task import open_task  # noqa: PLC0415
 
         async with AsyncExitStack() as stack:
             source = await stack.enter_async_context(self.source.open())
-            destinations = [await stack.enter_async_context(place.open()) for place in self.destinations]
-            profile, role_arn = self.source.profile, self.source.role_arn
-            streams = await stack.enter_async_context(
-                open_streams(
-                    self.source.ref,
-                    endpoint_url=self.task.streams_endpoint,
-                    profile=profile,
-                    role_arn=role_arn,
+            tables = [await stack.enter_async_context(place.open()) for place in self.destinations]
+            yield await stack.enter_async_context(
+                open_task(
+                    source,
+                    [table.limited(self.limits) for table in tables],
+                    name=self.task.task_name,
+                    policy=self.policy,
+                    following=self.following,
+                    lease_region=self.task.lease_table_region,
+                    lease_endpoint=self.task.lease_table_endpoint,
+                    streams_endpoint=self.task.streams_endpoint,
+                    profile=self.source.profile,
+                    role_arn=self.source.role_arn,
+                    force=self.force,
+                    clock=clock,
                 )
             )
-            task = default_task_table(
-                source.region,
-                source.settings.name,
-                [(table.region, table.settings.name) for table in destinations],
-                self.task.task_name,
-            )
-            leases = await stack.enter_async_context(
-                open_lease_table(
-                    task,
-                    self.task.lease_table_region or source.region,
-                    endpoint_url=self.task.lease_table_endpoint or self.source.ref.endpoint_url,
-                    profile=profile,
-                    role_arn=role_arn,
-                )
-            )
-            stream = await find_stream(source, streams, self.policy.views)
-            yield Opened(stream, [table.limited(self.limits) for table in destinations], leases, task)
 
     async def look(self) -> Status:
         """Look at the leases of the task.
@@ -166,9 +134,10 @@ class Replication:
             ServiceError: they cannot be looked at.
         """
         from asyncrep.cli.replicate_status import status  # noqa: PLC0415
+        from asyncrep.flow.clock import SystemClock  # noqa: PLC0415
 
-        async with self._opened() as opened:
-            return status(opened.task, opened.leases.label, await self._known_leases(opened))
+        async with self._opened(SystemClock()) as task:
+            return status(task.name, task.leases.label, await task.look())
 
     async def run(self, ending: Ending) -> bool:
         """Follow the stream until told to stop; return whether everything under way could be finished.
@@ -177,106 +146,56 @@ class Replication:
             UsageError: the tables, the stream or the lease table do not fit; nothing was written.
             ServiceError: AWS says no for good.
         """
-        from asyncrep.cli.render import message_console  # noqa: PLC0415
-        from asyncrep.cli.replicate_view import watching  # noqa: PLC0415
         from asyncrep.flow.clock import SystemClock  # noqa: PLC0415
-        from asyncrep.replicate.worker import check_destinations, prepare_worker, worker_name  # noqa: PLC0415
+        from asyncrep.replicate.worker import worker_name  # noqa: PLC0415
 
         clock, name = SystemClock(), worker_name()
+        workers: list[Worker] = []
         async with AsyncExitStack() as stack:
-            opened = await stack.enter_async_context(self._opened())
-            notes = await check_destinations(opened.stream.table, opened.destinations, force=self.force)
-            known = await self._known_leases(opened)
-            if self.start.restart:
-                await self._forget(opened, known)
-            appliers = [await self.policy.applier(table, create_guard=True) for table in opened.destinations]
-            letters = await stack.enter_async_context(self._letters(opened.task))
+            task = await stack.enter_async_context(self._opened(clock))
+            known = await task.look()
+            letters = await stack.enter_async_context(self._letters(task.name))
+            told: list[Tell] = []
+            await stack.enter_async_context(self._health(workers, clock, told))
+            if self.start.restart and known:
+                if not self.start.yes:
+                    _ask(f"Forget how far {task.name} is, {len(known)} shards in all, and begin again?")
+                await task.forget()
             if self.start.bootstrap:
-                await self._bootstrap(opened, name)
-            workers: list[Worker] = []
-            view = stack.enter_context(
-                watching(
-                    message_console(),
-                    task=opened.task,
-                    source=opened.stream.table.label,
-                    destinations=[table.label for table in opened.destinations],
-                    worker=name,
-                    quiet=self.telling.quiet,
-                    clock=clock,
-                    leases=lambda: workers[0].coordinator.leases if workers else {},
-                )
-            )
-            for note in notes:
-                view.tell(Remark(note))
-            metrics = await stack.enter_async_context(self._metrics(opened, view.tell, clock))
-            worker = await prepare_worker(
-                opened.stream,
-                appliers,
-                opened.leases,
-                following=self.following,
-                letters=letters,
-                tell=_told(view.tell, metrics),
-                clock=clock,
-                name=name,
-                task=opened.tables,
-            )
-            workers.append(worker)
+                await self._bootstrap(task, name)
+            view = stack.enter_context(self._watching(task, name, workers))
+            told.append(view.tell)
             await stack.enter_async_context(beside(view.run()))
-            await stack.enter_async_context(self._health(worker, clock, view.tell))
+            for note in task.notes:
+                view.tell(Remark(note))
+            metrics = await stack.enter_async_context(self._metrics(task, view.tell))
+            worker = await task.worker(letters=letters, tell=_told(view.tell, metrics), name=name)
+            workers.append(worker)
             ending.begin = worker.stop
             return await _until_stopped(worker)
 
-    async def _known_leases(self, opened: Opened) -> list[Lease]:
-        """Return the leases that the task has, none if it was never begun."""
-        from asyncrep.errors import TableNotFoundError  # noqa: PLC0415
+    def _watching(self, task: Task, name: str, workers: Sequence[Worker]) -> AbstractContextManager[View]:
+        from asyncrep.cli.render import message_console  # noqa: PLC0415
+        from asyncrep.cli.replicate_view import watching  # noqa: PLC0415
 
-        try:
-            return await opened.leases.list()
-        except TableNotFoundError:
-            return []
+        return watching(
+            message_console(),
+            task=task.name,
+            source=task.stream.table.label,
+            destinations=[table.label for table in task.destinations],
+            worker=name,
+            quiet=self.telling.quiet,
+            clock=task.clock,
+            leases=lambda: workers[0].coordinator.leases if workers else {},
+        )
 
-    async def _forget(self, opened: Opened, known: Sequence[Lease]) -> None:
-        """Remove the task's leases, after asking, and after looking whether anybody works with them.
-
-        Raises:
-            UsageError: a worker does, nobody can be asked, or the answer is no.
-        """
-        if not known:
-            return
-        if not self.start.yes:
-            _ask(f"Forget how far {opened.task} is, {len(known)} shards in all, and begin again?")
-        if any(lease.owner is not None for lease in known):
-            # Nothing in a lease tells the time: only that it changes tells that its owner lives.
-            await asyncio.sleep(self.following.failover / 3 + 2)
-            now = {lease.key: lease for lease in await opened.leases.list()}
-            for lease in known:
-                if lease.key in now and now[lease.key].counter != lease.counter:
-                    raise UsageError(
-                        f"The worker {now[lease.key].owner} is at work on this task: stop it first."
-                    )
-            known = list(now.values())
-        for lease in known:
-            await opened.leases.remove(lease)
-
-    async def _bootstrap(self, opened: Opened, name: str) -> None:
+    async def _bootstrap(self, task: Task, name: str) -> None:
         """Fill the destinations, with progress."""
         from asyncrep.cli.bars import progress  # noqa: PLC0415
         from asyncrep.cli.render import message_console  # noqa: PLC0415
-        from asyncrep.replicate.bootstrap import bootstrap  # noqa: PLC0415
 
         with progress(message_console(), quiet=self.telling.quiet) as observer:
-            await bootstrap(
-                opened.stream,
-                opened.destinations,
-                opened.leases,
-                worker=name,
-                task=opened.tables,
-                selection=self.policy.selection,
-                limits=self.limits,
-                failover=self.following.failover,
-                force=self.force,
-                observer=observer,
-            )
+            await task.bootstrap(name, limits=self.limits, observer=observer)
 
     @asynccontextmanager
     async def _letters(self, task: str) -> AsyncIterator[DeadLetters | None]:
@@ -291,9 +210,7 @@ class Replication:
             yield letters
 
     @asynccontextmanager
-    async def _metrics(
-        self, opened: Opened, tell: Tell, clock: Clock
-    ) -> AsyncIterator[ReplicationMetrics | None]:
+    async def _metrics(self, task: Task, tell: Tell) -> AsyncIterator[ReplicationMetrics | None]:
         """Publish metrics in the source's Region, as whoever reads the source."""
         from asyncrep.aws.metrics import open_metrics  # noqa: PLC0415
         from asyncrep.replicate.metrics import ReplicationMetrics  # noqa: PLC0415
@@ -303,33 +220,45 @@ class Replication:
             return
         async with open_metrics(
             self.telling.metric,
-            region=opened.stream.table.region,
-            dimensions={"Task": opened.task},
+            region=task.stream.table.region,
+            dimensions={"Task": task.name},
             profile=self.source.profile,
             role_arn=self.source.role_arn,
-            clock=clock,
+            clock=task.clock,
         ) as publisher:
             metrics = ReplicationMetrics(
-                publisher, clock, on_failure=lambda sentence: tell(Remark(sentence, serious=True))
+                publisher, task.clock, on_failure=lambda sentence: tell(Remark(sentence, serious=True))
             )
             async with beside(metrics.run()):
                 yield metrics
 
     @asynccontextmanager
-    async def _health(self, worker: Worker, clock: Clock, tell: Tell) -> AsyncIterator[None]:
-        from asyncrep.replicate.health import keep_health_file, serve_health  # noqa: PLC0415
+    async def _health(
+        self, workers: Sequence[Worker], clock: Clock, told: Sequence[Tell]
+    ) -> AsyncIterator[None]:
+        """Tell the health of the worker, and before there is one that it begins.
+
+        Args:
+            workers: the worker, once there is one.
+            clock: tells when.
+            told: what takes note of events, once there is something.
+        """
+        from asyncrep.replicate.health import Health, keep_health_file, serve_health  # noqa: PLC0415
+
+        def health() -> Health:
+            return workers[0].health() if workers else Health(clock.now(), healthy=True)
+
+        def complain_of(sentence: str) -> None:
+            for tell in told:
+                tell(Remark(sentence, serious=True))
 
         async with AsyncExitStack() as stack:
             if self.telling.health_port is not None:
-                await stack.enter_async_context(serve_health(worker.health, self.telling.health_port))
+                await stack.enter_async_context(serve_health(health, self.telling.health_port))
             if self.telling.health_file is not None:
-                keeping = keep_health_file(
-                    self.telling.health_file,
-                    worker.health,
-                    clock,
-                    on_failure=lambda sentence: tell(Remark(sentence, serious=True)),
-                )
+                keeping = keep_health_file(self.telling.health_file, health, clock, on_failure=complain_of)
                 await stack.enter_async_context(beside(keeping))
+                await asyncio.sleep(0)  # a file that cannot be written is told before anything is begun
             yield
 
 

@@ -212,6 +212,7 @@ class Coordinator:
             self._table, taken, self._clock, self._failover, renewed_at=before, begins_at=begins_at
         )
         self._held[lease.key] = held
+        self.leases = {**self.leases, lease.key: taken}
         gained.append(held)
 
     def _pause(self) -> float:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import operator
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw
@@ -16,58 +13,16 @@ from msgspec import Raw
 from asyncrep.change import ChangeKind
 from asyncrep.errors import UsageError
 from asyncrep.mutation import ItemState
+from asyncrep.replicate.conditions import QUOTED, Condition, parse_condition, parse_name, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from asyncrep.change import Change
     from asyncrep.model import KeySchema
 
 _split = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_value = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Operator(StrEnum):
-    """How a condition looks at an attribute."""
-
-    EQUAL = "="
-    UNEQUAL = "!="
-    LESS = "<"
-    AT_MOST = "<="
-    GREATER = ">"
-    AT_LEAST = ">="
-    EXISTS = "exists"
-    ABSENT = "absent"
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A condition on one top-level attribute.
-
-    A number is compared as a number, a text as text (by its UTF-8 bytes, as DynamoDB does), a BOOL with
-    ``true`` and ``false``. What has another type, or is not there, meets no comparison but ``!=``.
-
-    Attributes:
-        value: as it was written; unused where only the existence counts.
-    """
-
-    name: str
-    operator: Operator
-    value: str = ""
-
-    def holds(self, members: Mapping[str, Raw]) -> bool:
-        """Tell whether an item, cut into its raw values, meets the condition."""
-        raw = members.get(self.name)
-        match self.operator:
-            case Operator.EXISTS:
-                return raw is not None
-            case Operator.ABSENT:
-                return raw is None
-            case Operator.UNEQUAL:
-                return raw is None or not _compare(raw, Operator.EQUAL, self.value)
-            case _:
-                return raw is not None and _compare(raw, self.operator, self.value)
 
 
 class Role(StrEnum):
@@ -159,13 +114,13 @@ class Selection:
         Raises:
             UsageError: with one sentence that says what is wrong.
         """
-        only = frozenset(map(_parse_name, attributes))
+        only = frozenset(map(parse_name, attributes))
         selection = cls(
             events=frozenset(map(_parse_kind, events)) or ALL_KINDS,
             ttl_deletes=ttl_deletes,
             where=tuple(map(parse_condition, where)),
             attributes=only or None,
-            without=frozenset(map(_parse_name, without)),
+            without=frozenset(map(parse_name, without)),
             rename=_parse_renames(rename),
             turnover=_parse_turnover(turnover_role, turnover_at),
         )
@@ -261,40 +216,8 @@ class Selection:
 
 # ── What users write ────────────────────────────────────────────────────────────────────────────────
 
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_CONDITION = re.compile(
-    rf'(?P<absent>!)?\s*(?P<name>{_QUOTED}|[^=!<>"]+?)\s*(?:(?P<operator>!=|<=|>=|=|<|>)(?P<value>.*))?',
-    re.DOTALL,
-)
-_RENAME = re.compile(rf'(?P<old>{_QUOTED}|[^="]+?)\s*=\s*(?P<new>{_QUOTED}|[^="]+?)', re.DOTALL)
-_PIECE = re.compile(rf'(?:{_QUOTED}|[^",\n]|")+')
-_CONDITION_FORMS = 'NAME=VALUE (or !=, <, <=, >, >=), NAME for "it exists", or !NAME for "it does not"'
-
-
-def parse_condition(text: str) -> Condition:
-    """Read a condition: ``status=active``, ``n>=5``, ``flag`` (it exists), ``!flag`` (it does not).
-
-    A name or value that holds operators, quotes or outer blanks is written as a JSON string: ``"a=b"=5``.
-
-    Raises:
-        UsageError: with one sentence that says what is wrong.
-    """
-    found = _CONDITION.fullmatch(text.strip())
-    if found is None:
-        raise UsageError(f"{_shown(text)} is not a condition; write {_CONDITION_FORMS}.")
-    name, sign, value = _parse_name(found["name"]), found["operator"], found["value"]
-    if sign is None:
-        return Condition(name, Operator.ABSENT if found["absent"] else Operator.EXISTS)
-    if found["absent"]:
-        raise UsageError(
-            f"{_shown(text)} is not a condition; write NAME!=VALUE for the opposite of NAME=VALUE."
-        )
-    value = value.strip()
-    if value[:1] in {"=", "<", ">", "!"}:
-        raise UsageError(
-            f"{_shown(text)} has two operators; a value that begins with one is written in quotes."
-        )
-    return Condition(name, Operator(sign), _unquoted(value))
+_RENAME = re.compile(rf'(?P<old>{QUOTED}|[^="]+?)\s*=\s*(?P<new>{QUOTED}|[^="]+?)', re.DOTALL)
+_PIECE = re.compile(rf'(?:{QUOTED}|[^",\n]|")+')
 
 
 def read_list(text: str) -> list[str]:
@@ -303,29 +226,11 @@ def read_list(text: str) -> list[str]:
     return [piece for piece in pieces if piece]
 
 
-def _parse_name(text: str) -> str:
-    name = _unquoted(text.strip())
-    if not name:
-        raise UsageError(f"{_shown(text)} names no attribute.")
-    return name
-
-
-def _unquoted(text: str) -> str:
-    """Return what a JSON string says; any other text is what it is."""
-    if not text.startswith('"'):
-        return text
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{_shown(text)} begins with a quote and is not a whole JSON string.") from error
-    return str(value)
-
-
 def _parse_kind(text: str) -> ChangeKind:
     try:
         return ChangeKind(text.strip().upper())
     except ValueError as error:
-        raise UsageError(f"{_shown(text)} is not an event; there are INSERT, MODIFY and REMOVE.") from error
+        raise UsageError(f"{shown(text)} is not an event; there are INSERT, MODIFY and REMOVE.") from error
 
 
 def _parse_renames(texts: Iterable[str]) -> dict[str, str]:
@@ -333,8 +238,8 @@ def _parse_renames(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         found = _RENAME.fullmatch(text.strip())
         if found is None:
-            raise UsageError(f"{_shown(text)} is not a new name; write OLD=NEW.")
-        old, new = _parse_name(found["old"]), _parse_name(found["new"])
+            raise UsageError(f"{shown(text)} is not a new name; write OLD=NEW.")
+        old, new = parse_name(found["old"]), parse_name(found["new"])
         if old in renames:
             raise UsageError(f'"{old}" is renamed twice.')
         if new in renames.values():
@@ -351,49 +256,8 @@ def _parse_turnover(role: str | None, at: str | int | None) -> Turnover | None:
     try:
         side = Role(role.strip().upper())
     except ValueError as error:
-        raise UsageError(
-            f"{_shown(role)} is not a role in a turnover; there are BEFORE and AFTER."
-        ) from error
+        raise UsageError(f"{shown(role)} is not a role in a turnover; there are BEFORE and AFTER.") from error
     text = str(at).strip()
     if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"{_shown(text)} is not the time of a turnover in milliseconds since the epoch.")
+        raise UsageError(f"{shown(text)} is not the time of a turnover in milliseconds since the epoch.")
     return Turnover(side, int(text))
-
-
-def _shown(text: str) -> str:
-    return json.dumps(text if len(text) <= 100 else text[:100] + "…", ensure_ascii=False)
-
-
-# ── Comparing ───────────────────────────────────────────────────────────────────────────────────────
-
-_COMPARISONS: dict[Operator, Callable[[Any, Any], bool]] = {
-    Operator.EQUAL: operator.eq,
-    Operator.LESS: operator.lt,
-    Operator.AT_MOST: operator.le,
-    Operator.GREATER: operator.gt,
-    Operator.AT_LEAST: operator.ge,
-}
-
-
-def _compare(raw: Raw, sign: Operator, text: str) -> bool:
-    """Compare a raw typed value with what a user wrote, by the rules of the value's type."""
-    ((kind, content),) = _decode_value(raw).items()
-    compare = _COMPARISONS[sign]
-    match kind:
-        case "N":
-            number = _number(text)
-            return number is not None and compare(Decimal(content), number)
-        case "S":
-            return compare(content.encode(), text.encode())
-        case "BOOL":
-            return sign is Operator.EQUAL and text.lower() == ("true" if content else "false")
-        case _:
-            return False
-
-
-def _number(text: str) -> Decimal | None:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None

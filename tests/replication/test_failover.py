@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import PATIENCE_SECONDS, ended
-from tests.support.fleet import DESTINATION, FAILOVER, SOURCE, Fleet, Load, Process, fleet
+from tests.support.fleet import DESTINATION, FAILOVER, OTHER, SOURCE, Fleet, Load, Process, fleet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def end_all(workers: list[Process]) -> None:
     """Ask workers to end, all at once, which they do cleanly."""
     for worker in workers:
         worker.process.terminate()
-    assert [worker.end() for worker in workers] == [0] * len(workers)
+    assert [worker.process.wait(PATIENCE_SECONDS) for worker in workers] == [0] * len(workers)
 
 
 def test_a_killed_workers_shards_are_taken_over_and_every_key_goes_on_in_order(tmp_path: Path) -> None:
@@ -85,6 +85,7 @@ def test_sigterm_in_mid_load_finishes_what_is_under_way_and_sets_the_leases_free
             assert first.log[-1]["event"] == "stopped"
             assert {lease.get("leaseOwner") for lease in running.leases().values()} == {None}
             with running.worker() as second:
+                running.wait_until(lambda: second.told("shard_taken"))
                 loaded(running, load, 200)
                 assert second.end() == 0
         with running.worker():
@@ -114,7 +115,7 @@ def test_a_worker_with_other_tables_is_refused_while_those_of_the_task_go_on(tmp
         running.wait_until_equal()
         other = running.command(*GUARDED)
         before = running.endpoint.tell("tables")
-        with running.cli.start("replicate", SOURCE, "eu-west-1/other", *other[3:]) as process:
+        with running.cli.start("replicate", SOURCE, OTHER, *other[3:]) as process:
             refused = ended(process, PATIENCE_SECONDS)
         assert refused.code == 2
         assert "give this one a name of its own" in refused.sentence

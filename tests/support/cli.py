@@ -13,7 +13,7 @@ import sys
 import termios
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,19 +120,22 @@ class Cli:
             return ended(process)
 
     def each(
-        self, *commands: tuple[str, ...], environments: Iterable[Mapping[str, str]] | None = None
+        self,
+        *commands: tuple[str, ...],
+        environments: Iterable[Mapping[str, str]] | None = None,
+        started: Callable[[subprocess.Popen[str]], None] = lambda _: None,
     ) -> list[Ran]:
         """Run several one after the other in a single process, which saves the start-up of all but one.
 
-        Each may bring variables of its own; they stay for those after it.
+        Each may bring variables of its own; they stay for those after it. ``started`` is handed the process.
         """
         runs = list(zip(environments or repeat({}), commands, strict=environments is not None))
-        done = subprocess.run(
-            [sys.executable, "-c", _ONE_BY_ONE],
-            cwd=self.folder, env=self.environment, text=True, input=json.dumps(runs),
-            capture_output=True, timeout=PATIENCE_SECONDS, check=True,
-        )  # fmt: skip
-        return [Ran(*ran) for ran in json.loads(done.stdout)]
+        program = (sys.executable, "-c", _ONE_BY_ONE)
+        with replace(self, program=program).start(stdin=subprocess.PIPE) as process:
+            started(process)
+            stdout, stderr = process.communicate(json.dumps(runs), timeout=PATIENCE_SECONDS)
+        assert process.returncode == 0, stderr
+        return [Ran(*ran) for ran in json.loads(stdout)]
 
     @contextmanager
     def start(self, *arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen[str]]:

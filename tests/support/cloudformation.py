@@ -129,6 +129,8 @@ class Stack:
                 return not values[0]
             case "Fn::And":
                 return all(values)
+            case "Fn::Or":
+                return any(values)
             case _:
                 raise NotImplementedError(name)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.support.streams_server import Steered
 
-SOURCE, DESTINATION = "us-east-1/orders", "eu-west-1/orders"
+SOURCE, DESTINATION, OTHER = "us-east-1/orders", "eu-west-1/orders", "eu-west-1/other"
 TASK = "mirror"
 LEASES = f"us-east-1/DynamoDBCrossRegionReplication{TASK}"
 FAILOVER = 3.0
@@ -273,6 +273,6 @@ class Load:
 @contextmanager
 def fleet(folder: Path, *options: str, shards: int = 4) -> Iterator[Fleet]:
     """An endpoint with a source of some shards and a destination that has a stream, too; nothing runs yet."""
-    tables = (f"{SOURCE}:NEW_AND_OLD_IMAGES:{shards}", DESTINATION)
+    tables = (f"{SOURCE}:NEW_AND_OLD_IMAGES:{shards}", DESTINATION, f"{OTHER}:none")
     with steered(*tables) as endpoint:
         yield Fleet(endpoint, Cli(folder, {"AWS_ENDPOINT_URL": endpoint.url}), options)

@@ -35,9 +35,14 @@ def _listed(value: str | list[str]) -> list[str]:
 
 def granted(stack: Stack, role: str) -> set[tuple[str, str]]:
     """Every action that a role may do, with what it may do it on."""
+    return pairs(stack.policy(role))
+
+
+def pairs(policy: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Every action that a policy allows, with what it allows it on."""
     return {
         (action, resource)
-        for statement in stack.policy(role)["Statement"]
+        for statement in policy["Statement"]
         for action in statement["Action"]
         for resource in _listed(statement["Resource"])
     }

@@ -192,8 +192,12 @@ class _Recorder:
 def _seen(service: str, region: str, environ: Mapping[str, Any], body: bytes) -> Iterator[tuple[Any, ...]]:
     if service == "dynamodb":
         operation = environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
-        for resource in _dynamodb_resources(region, json.loads(body)):
-            yield f"dynamodb:{operation}", resource
+        for judged, resource in _dynamodb_calls(operation, region, json.loads(body)):
+            yield f"dynamodb:{judged}", resource
+    elif service == "sqs":
+        operation = environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
+        queue = json.loads(body)["QueueUrl"].rpartition("/")[2]
+        yield f"sqs:{operation}", f"arn:aws:sqs:{region}:{ACCOUNT}:{queue}"
     elif service == "sts":
         form = parse_qs(body.decode())
         yield f"sts:{form['Action'][0]}", form.get("RoleArn", ["*"])[0]
@@ -206,14 +210,21 @@ def _seen(service: str, region: str, environ: Mapping[str, Any], body: bytes) ->
         yield from _s3_calls(environ, body)
 
 
-def _dynamodb_resources(region: str, body: Mapping[str, Any]) -> list[str]:
+def _dynamodb_calls(operation: str, region: str, body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What IAM is asked about: a transaction as each of its actions, and a stream by its ARN."""
+    if operation == "TransactWriteItems":
+        actions = [action for each in body["TransactItems"] for action in each.items()]
+        return [(f"{kind}Item", _table_arn(region, members["TableName"])) for kind, members in actions]
+    if "StreamArn" in body or "ShardIterator" in body:
+        return [(operation, body.get("StreamArn") or body["ShardIterator"].partition("|")[0])]
     if "GlobalTableName" in body:
-        return [f"arn:aws:dynamodb::{ACCOUNT}:global-table/{body['GlobalTableName']}"]
+        return [(operation, f"arn:aws:dynamodb::{ACCOUNT}:global-table/{body['GlobalTableName']}")]
     names = body.get("RequestItems") or [body["TableName"]]
-    return [
-        name if name.startswith("arn:") else f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{name}"
-        for name in names
-    ]
+    return [(operation, _table_arn(region, name)) for name in names]
+
+
+def _table_arn(region: str, name: str) -> str:
+    return name if name.startswith("arn:") else f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{name}"
 
 
 def _s3_calls(environ: Mapping[str, Any], body: bytes) -> list[tuple[Any, ...]]:
@@ -246,27 +257,41 @@ def _check_action_permitted(self: Any, resource: str) -> None:
     _check_as_signed(self, resource)
 
 
+def _as_json(refusal: AccessDeniedError, resource: str) -> JsonRESTError:
+    [sentence] = re.findall(r"<Message>(.*)</Message>", refusal.get_body())
+    return JsonRESTError("AccessDeniedException", f"{sentence} on resource: {resource}")
+
+
 @contextmanager
 def judging_aws() -> Iterator[JudgingAws]:
-    """Start one. moto judges DynamoDB's calls by the resource ``*``: here it is told what they are about."""
+    """Start one. moto judges DynamoDB's calls by the resource ``*``: here they are judged as IAM does."""
     authorize = ActionAuthenticatorMixin._authenticate_and_authorize_action
 
     def judge(self: Any, request: type, resource: str = "*") -> None:
         if f"Credential={ADMINISTRATOR}/" in self.headers.get("Authorization", ""):
             return
-        try:
-            removed = _removed(resource, self.raw_body) if self.service_name == "s3" else []
-            for each in removed or [resource]:
+        if self.service_name in {"dynamodb", "dynamodbstreams"}:
+            judge_dynamodb(self, request)
+            return
+        removed = _removed(resource, self.raw_body) if self.service_name == "s3" else []
+        for each in removed or [resource]:
+            try:
                 authorize(self, request, each)
-        except AccessDeniedError as refusal:
-            if self.service_name != "dynamodb":
-                raise
-            [sentence] = re.findall(r"<Message>(.*)</Message>", refusal.get_body())
-            raise JsonRESTError("AccessDeniedException", f"{sentence} on resource: {resource}") from None
+            except AccessDeniedError as refusal:
+                if self.service_name != "sqs":
+                    raise
+                raise _as_json(refusal, each) from None
 
-    def resource_of(self: Any) -> str:
-        [resource] = _dynamodb_resources(self.region, json.loads(self.raw_body))
-        return resource
+    def judge_dynamodb(handler: Any, request: type) -> None:
+        for operation, resource in _dynamodb_calls(
+            handler._get_action(), handler.region, json.loads(handler.raw_body)
+        ):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(handler, "_get_action", lambda judged=operation: judged)
+                try:
+                    authorize(handler, request, resource)
+                except AccessDeniedError as refusal:
+                    raise _as_json(refusal, resource) from None
 
     def describe_global_table(_self: Any) -> None:
         raise JsonRESTError("GlobalTableNotFoundException", "There is no such global table.")
@@ -275,7 +300,6 @@ def judging_aws() -> Iterator[JudgingAws]:
         patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
         patch.setattr(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", judge)
         patch.setattr(IAMRequest, "check_action_permitted", _check_action_permitted)
-        patch.setattr(DynamoHandler, "_determine_resource", resource_of, raising=False)
         patch.setattr(DynamoHandler, "describe_global_table", describe_global_table, raising=False)
         aws = JudgingAws(embedded.endpoint_url)
         server: Any = embedded._server

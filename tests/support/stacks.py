@@ -80,7 +80,7 @@ MOST = {
         "VersionAttribute": "_rev",
         "CreateLeaseTable": "false",
         "Start": "latest",
-        "ExtraOptions": "--poll,0.5,--force-global-table",
+        "ExtraOptions": "--poll,0.5,--concurrency,8",
         "ImageRepositoryArn": REPOSITORY,
         "MetricNamespace": "Orders/Replicas",
     },

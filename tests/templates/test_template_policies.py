@@ -124,7 +124,8 @@ def test_a_function_s_role_is_enough_for_its_handler_and_nothing_in_it_is_unused
     first, second = item("a", version=1), item("a", version=2)
     records = [put(first, 1), put(second, 2, old=first), remove(second, 3), put(item("b", version=1), 4)]
     conflict = [put(item("b", version=1, n=each), 5 + each) for each in range(4)]
-    events = [event(*records), *(event(each) for each in conflict)]
+    late = remove(item("b", version=0), 9)
+    events = [event(*records), *(event(each) for each in [*conflict, late])]
     noted = recorded(monkeypatch)
     invoke(stack, replicas.url, events, monkeypatch)
     policy = {"Statement": [

@@ -12,16 +12,8 @@ from asyncrep.change import Change, ChangeKind
 from asyncrep.errors import UsageError
 from asyncrep.model import KeyAttribute, KeySchema
 from asyncrep.mutation import ItemState
-from asyncrep.replicate.selection import (
-    Condition,
-    Operator,
-    Role,
-    Selection,
-    Turnover,
-    Unmakeable,
-    parse_condition,
-    read_list,
-)
+from asyncrep.replicate.conditions import Condition, Operator, parse_condition
+from asyncrep.replicate.selection import Role, Selection, Turnover, Unmakeable, read_list
 from tests.support.scenario import item, key
 
 SCHEMA = KeySchema(KeyAttribute("id", "S"))
@@ -199,7 +191,7 @@ def test_conditions_are_read(text: str, condition: Condition) -> None:
     ],
 )
 def test_what_is_no_condition_is_refused_with_one_sentence(text: str, reason: str) -> None:
-    with pytest.raises(UsageError, match="^[^\n]*$") as refusal:
+    with pytest.raises(UsageError, match=r"^[^\n]*$") as refusal:
         parse_condition(text)
     assert reason in str(refusal.value)
 
@@ -265,7 +257,7 @@ def test_conditions_compare_by_the_type_of_what_is_there(
     ],
 )
 def test_wrong_choices_are_refused_with_one_sentence(options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(UsageError, match="^[^\n]*$") as refusal:
+    with pytest.raises(UsageError, match=r"^[^\n]*$") as refusal:
         Selection.from_texts(**options)
     assert reason in str(refusal.value)
 
