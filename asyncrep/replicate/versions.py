@@ -138,6 +138,7 @@ class _Verdict(NamedTuple):
 
 
 _WRITTEN = _Verdict(written=True)
+_SETTLED = frozenset({Fate.SUPERSEDED, Fate.CONFLICT})
 
 
 class _Course:
@@ -158,15 +159,18 @@ class _Course:
         try:
             verdict = await (self._delete() if self._fact.deleted else self._put())
         except ServiceError as error:
-            if self._conflict:
-                tally.add(change, Fate.CONFLICT, f"{self._conflict} This is not settled yet.")
+            self._tell_conflict(tally, "This is not settled yet.")
             return not tally.refuse(change, error)
         tally.written += verdict.written
-        if self._conflict:
-            tally.add(change, Fate.CONFLICT, f"{self._conflict} {verdict.reason or _outcome(self._fact)}")
-        elif verdict.fate is not None:
+        self._tell_conflict(tally, verdict.reason or _outcome(self._fact))
+        settled = verdict.fate is None or (self._conflict and verdict.fate in _SETTLED)
+        if verdict.fate is not None and not settled:
             tally.add(change, verdict.fate, verdict.reason)
         return verdict.fate is not Fate.POISON
+
+    def _tell_conflict(self, tally: Tally, outcome: str) -> None:
+        if self._conflict:
+            tally.add(self._fact.change, Fate.CONFLICT, f"{self._conflict} {outcome}")
 
     # ── Puts
 

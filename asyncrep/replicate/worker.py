@@ -287,11 +287,6 @@ async def prepare_worker(
     Raises:
         UsageError: the lease table is another task's, or none.
         ServiceError: it could not be looked at or made.
-
-    Example:
-        >>> worker = await prepare_worker(stream, [OneWay(replica)], leases)
-        >>> asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
-        >>> await worker.run()
     """
     following = following or Following()
     clock = clock or SystemClock()

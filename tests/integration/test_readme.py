@@ -6,7 +6,6 @@ import ast
 import builtins
 import doctest
 import importlib
-import json
 import os
 import pkgutil
 import re
@@ -21,6 +20,7 @@ import asyncrep
 from asyncrep.cli.options import PlaceOptions
 from asyncrep.cli.places import find_pair
 from tests.support import engines
+from tests.support.cli import wait_until
 from tests.support.scenario import item, items
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from tests.support.engines import Engine
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+DOCS = {path: path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "docs").glob("*.md")}
 PRIMARY, REPLICA = "us-east-1", "eu-west-1"
+STREAM = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
 def blocks(language: str) -> list[str]:
@@ -56,7 +58,9 @@ def moto(moto_url: str) -> Iterator[Engine]:
         engine.put("orders", [*same, *rows], region)
     yield engine
     for region in (PRIMARY, REPLICA):
-        engine.call("DeleteTable", {"TableName": "orders"}, region)
+        for table in engine.call("ListTables", {}, region)["TableNames"]:
+            if table.startswith(("orders", "DynamoDBCrossRegionReplication", "asyncrep-guard")):
+                engine.call("DeleteTable", {"TableName": table}, region)
 
 
 def run(program: str, url: str) -> str:
@@ -70,8 +74,8 @@ def run(program: str, url: str) -> str:
     return done.stdout
 
 
-def test_the_readme_has_two_python_examples_and_one_of_toml() -> None:
-    assert [len(blocks(language)) for language in ("python", "toml")] == [2, 1]
+def test_the_readme_has_three_python_examples_and_one_of_toml() -> None:
+    assert [len(blocks(language)) for language in ("python", "toml")] == [3, 1]
 
 
 def test_the_example_in_python_finds_and_repairs(moto: Engine) -> None:
@@ -85,13 +89,25 @@ def test_the_example_in_python_finds_and_repairs(moto: Engine) -> None:
     assert by_id[PRIMARY] == by_id[REPLICA]
 
 
-def test_the_example_of_a_lambda_function_repairs_segment_by_segment(moto: Engine) -> None:
-    calls = "print(json.dumps([handler({'segment': k, 'segments': 2}, None) for k in range(2)]))"
-    reports = json.loads(run(f"{blocks('python')[1]}\nimport json\n{calls}", moto.url))
-    assert [report["complete"] for report in reports] == [True, True]
-    assert sum(report["repaired"] for report in reports) == 3
-    assert sum(report["scanned_primary"] for report in reports) == 42
-    assert len(moto.items("orders", REPLICA)) == 42
+def test_the_example_of_a_worker_follows_until_it_is_told_to_stop(moto: Engine, tmp_path: Path) -> None:
+    moto.call("UpdateTable", {"TableName": "orders", "StreamSpecification": STREAM}, PRIMARY)
+    moto.put("orders", [item("new", secret="s")], PRIMARY)
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", blocks("python")[1]],
+        env=os.environ | {"AWS_ENDPOINT_URL": moto.url},
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as worker:  # fmt: skip
+        wait_until(lambda: item("new") in moto.items("orders", REPLICA))
+        worker.terminate()
+        stdout, stderr = worker.communicate(timeout=20)
+    assert (worker.returncode, stderr) == (0, "")
+    assert stdout == "1 records read, 1 items written\n"
+
+
+def test_the_example_of_a_split_table_reads_what_it_wrote(moto: Engine) -> None:
+    lines = run(blocks("python")[2], moto.url).splitlines()
+    assert lines[0] == "12"
+    assert len(lines) == 1 + 43
 
 
 def test_the_example_of_a_configuration_is_one(tmp_path: Path) -> None:
@@ -117,6 +133,12 @@ def test_the_links_of_the_readme_lead_somewhere() -> None:
             assert target[1:] in anchors
         else:
             assert (Path(__file__).parents[2] / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_the_links_of_a_page_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^):#]+)\)", DOCS[path]):
+        assert (path.parent / target).exists(), target
 
 
 def test_the_readme_has_nothing_left_to_fill_in() -> None:

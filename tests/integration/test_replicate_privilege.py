@@ -126,8 +126,8 @@ def begin(state: State, task: tuple[str, str]) -> None:
         make(DESTINATION, "sequences", ttl="expires")
         for region in (DESTINATION, THIRD):
             make(region, GUARD, ttl="expires")
-        gone = Lease(STALE, SHARD_END)
-        for lease in (gone, Lease(shard().id, "TRIM_HORIZON", catching_up=True)):
+        gone = Lease(key=STALE, checkpoint=SHARD_END)
+        for lease in (gone, Lease(key=shard().id, checkpoint="TRIM_HORIZON", catching_up=True)):
             backend(task[0]).tables[task[1]].put_item({KEY: {"S": lease.key}, **attributes(lease)})
     source = backend(SOURCE).tables["orders"]
     for each in (item("a", version=1), item("a", version=2), item("gone", version=2), item("b", version=1),
@@ -147,3 +147,122 @@ def done() -> bool:
                 attrs["leaseCounter"].value = str(int(attrs["leaseCounter"].value) + 1)
                 return True
     return False
+
+
+@dataclass
+class Run:
+    """A worker that is to be run.
+
+    Attributes:
+        missing: what its policy lacks.
+        is_held: whether it goes on without that all the same, until it is told to stop.
+    """
+
+    command: tuple[str, ...]
+    policy: Policy
+    state: State
+    missing: tuple[str, str] | None = None
+    is_held: bool = False
+    is_stopped: bool = field(default=False, init=False)
+
+    @property
+    def task(self) -> tuple[str, str]:
+        """Region and name of its lease table."""
+        [arn] = [each["Resource"] for each in self.policy["Statement"] if TASK_PREFIX in each["Resource"]][:1]
+        _, _, _, region, _, table = arn.split(":")
+        return region, table.removeprefix("table/")
+
+    def is_over(self, call: Call) -> bool:
+        """Whether it has done all it can do, as of a call that was answered."""
+        if self.is_held:
+            return call.pair == self.missing
+        return call.action == "dynamodb:UpdateItem" and TASK_PREFIX in call.resource and done()
+
+
+class Stage:
+    """Plays workers as users that have nothing but a policy, all in one process, each until it is done."""
+
+    def __init__(self, aws: JudgingAws, cli: Cli) -> None:
+        self.aws = aws
+        self.cli = cli
+
+    def printed(self, *commands: tuple[str, ...]) -> list[Policy]:
+        """The policies of command lines."""
+        told = self.cli.each(*(("iam-policy", "--account", ACCOUNT, *command) for command in commands))
+        assert [(ran.code, ran.stderr) for ran in told] == [(0, "")] * len(commands)
+        return [json.loads(ran.stdout) for ran in told]
+
+    def play(self, *runs: Run) -> list[Played]:
+        """Play runs: how each ended, and what it called."""
+        users = [self.aws.user(run.policy) for run in runs]
+        by_key = {user["AWS_ACCESS_KEY_ID"]: run for user, run in zip(users, runs, strict=True)}
+        processes: list[subprocess.Popen[str]] = []
+
+        def before(key: str) -> None:
+            begin(by_key[key].state, by_key[key].task)
+
+        def after(call: Call, _body: bytes) -> None:
+            run = by_key[call.key]
+            if not run.is_stopped and run.is_over(call):
+                run.is_stopped = True
+                processes[0].send_signal(signal.SIGTERM)
+
+        self.aws.before_run, self.aws.after = before, after
+        ended = self.cli.each(
+            *(run.command for run in runs), environments=users, started=processes.append
+        )
+        return [(ran, self.aws.of(user)) for ran, user in zip(ended, users, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with judging_aws() as aws:
+        s3_backends[ACCOUNT]["aws"].create_bucket("kept", SOURCE)
+        sqs_backends[ACCOUNT][SOURCE].create_queue("dead")
+        yield Stage(aws, Cli(tmp_path_factory.mktemp("policy"), {"AWS_ENDPOINT_URL": aws.url}))
+
+
+@pytest.fixture(scope="module")
+def queued(stage: Stage) -> Scenario:
+    return Scenario((*QUEUED, f"{stage.aws.url}/{ACCOUNT}/dead"))
+
+
+@pytest.fixture(scope="module")
+def printed(stage: Stage, queued: Scenario) -> dict[tuple[str, ...], Policy]:
+    commands = [each.command for each in (*SCENARIOS, queued)]
+    return dict(zip(commands, stage.printed(*commands), strict=True))
+
+
+Played_ = "dict[tuple[str, ...], list[tuple[Ran, list[Call]]]]"
+
+
+@pytest.fixture(scope="module")
+def full(stage: Stage, queued: Scenario, printed: Any) -> dict[tuple[str, ...], list[Played]]:
+    """Every scenario played in each of its states with its whole policy."""
+    runs = [
+        Run(each.command, printed[each.command], state) for each in (*SCENARIOS, queued) for state in each.states
+    ]
+    played: dict[tuple[str, ...], list[Played]] = {}
+    for run, how in zip(runs, stage.play(*runs), strict=True):
+        played.setdefault(run.command, []).append(how)
+    return played
+
+
+def judge(policy: Policy, runs: list[Played]) -> None:
+    for ran, _ in runs:
+        assert ran.code == 0, ran
+        assert "not authorized" not in ran.stderr
+        assert "stalled" not in ran.stderr
+    calls = [call for _, made in runs for call in made]
+    assert {call.pair for call in calls if not allows(policy, call)} == set()
+    used = uses(policy, calls)
+    assert [pair for pair, is_used in used.items() if not is_used] == []
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_a_policy_is_enough_and_nothing_in_it_is_unused(printed: Any, full: Any, scenario: Scenario) -> None:
+    judge(printed[scenario.command], full[scenario.command])
+
+
+def test_q(printed: Any, full: Any, queued: Scenario) -> None:
+    judge(printed[queued.command], full[queued.command])

@@ -58,6 +58,16 @@ async def applied(
         return await one_way.apply(origin.changes(one_way))
 
 
+def filling(count: int) -> Callable[[ScriptedTable], object]:
+    """Put so many items."""
+
+    def act(table: ScriptedTable) -> None:
+        for each in items(count):
+            table.put(each)
+
+    return act
+
+
 def sent(endpoint: ScriptedDynamo) -> list[int]:
     """How many items each bulk write held."""
     return [len(call.body["RequestItems"]["orders"]) for call in endpoint.requests("BatchWriteItem")]
@@ -92,7 +102,7 @@ async def test_of_each_item_only_the_last_state_is_written(
 async def test_a_thousand_items_go_in_batches_of_25_side_by_side(
     endpoint: ScriptedDynamo, there: ScriptedTable
 ) -> None:
-    result = await applied(endpoint, lambda table: [table.put(each) for each in items(1000)])
+    result = await applied(endpoint, filling(1000))
     assert result.written == 1000
     assert len(there.items) == 1000
     assert sent(endpoint) == [25] * 40
@@ -110,7 +120,7 @@ async def test_what_the_service_leaves_undone_is_sent_again(
     endpoint: ScriptedDynamo, there: ScriptedTable
 ) -> None:
     endpoint.on("BatchWriteItem").unprocessed(7)
-    result = await applied(endpoint, lambda table: [table.put(each) for each in items(25)])
+    result = await applied(endpoint, filling(25))
     assert (result.written, len(there.items)) == (25, 25)
 
 
@@ -242,7 +252,7 @@ async def test_what_fails_in_passing_concerns_its_own_batch_only(
     failing = endpoint.on("BatchWriteItem", when=lambda body: "k030" in json.dumps(body), times=None).error(
         "InternalServerError", 500
     )
-    result = await applied(endpoint, lambda table: [table.put(each) for each in items(60)])
+    result = await applied(endpoint, filling(60))
     assert failing.fired == 3
     assert result.written == len(there.items) == 35
     assert fates(result) == [(key(f"k{number:03}"), Fate.FAILED) for number in range(25, 50)]
@@ -252,8 +262,8 @@ async def test_throttling_that_does_not_end_is_a_failure_of_the_batch(
     endpoint: ScriptedDynamo, there: ScriptedTable
 ) -> None:
     endpoint.on("BatchWriteItem", times=None).throttle()
-    result = await applied(endpoint, lambda table: table.put(item("a")))
-    assert fates(result) == [(key("a"), Fate.FAILED)]
+    result = await applied(endpoint, filling(1))
+    assert fates(result) == [(key("k000"), Fate.FAILED)]
     assert "still throttled" in result.unwritten[0].reason
     assert not there.items
 
@@ -267,5 +277,5 @@ async def test_when_nothing_can_be_written_at_all_that_is_raised(
 ) -> None:
     endpoint.on("BatchWriteItem", times=None).error(code)
     with pytest.raises(error):
-        await applied(endpoint, lambda table: [table.put(each) for each in items(60)])
+        await applied(endpoint, filling(60))
     assert not there.items

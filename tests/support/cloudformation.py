@@ -12,7 +12,7 @@ from cfnlint.decode import decode_str
 from asyncrep.cli.template import read_template
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ACCOUNT = "123456789012"
 NO_VALUE = object()
@@ -24,6 +24,17 @@ def read(name: str) -> dict[str, Any]:
     template, problems = decode_str(read_template(name))
     assert not problems, problems
     return template  # type: ignore[no-any-return]
+
+
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "Fn::And": all,
+    "Fn::Equals": lambda values: values[0] == values[1],
+    "Fn::Join": lambda values: values[0].join(values[1]),
+    "Fn::Not": lambda values: not values[0],
+    "Fn::Or": any,
+    "Fn::Select": lambda values: values[1][int(values[0])],
+    "Fn::Split": lambda values: values[1].split(values[0]),
+}
 
 
 @dataclass(frozen=True)
@@ -113,26 +124,7 @@ class Stack:
                 path = argument if isinstance(argument, str) else ".".join(argument)
                 return self.made.get(path, f"<{path}>")
             case _:
-                return self._computed(name, self._resolved(argument))
-
-    def _computed(self, name: str, values: Any) -> Any:
-        match name:
-            case "Fn::Select":
-                return values[1][int(values[0])]
-            case "Fn::Split":
-                return values[1].split(values[0])
-            case "Fn::Join":
-                return values[0].join(values[1])
-            case "Fn::Equals":
-                return values[0] == values[1]
-            case "Fn::Not":
-                return not values[0]
-            case "Fn::And":
-                return all(values)
-            case "Fn::Or":
-                return any(values)
-            case _:
-                raise NotImplementedError(name)
+                return _FUNCTIONS[name](self._resolved(argument))
 
     def _ref(self, name: str) -> Any:
         pseudo = {

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,14 @@ class Process:
         return self.process.wait(patience)
 
 
+@contextmanager
+def logging(cli: Cli, *arguments: str, **options: Any) -> Iterator[Process]:
+    """Start a command with a file for its stderr; it is killed at the end, if it is still there."""
+    errors = cli.folder / f"worker-{len(list(cli.folder.glob('worker-*')))}.jsonl"
+    with errors.open("w") as file, cli.start(*arguments, stderr=file, **options) as process:
+        yield Process(process, errors)
+
+
 @dataclass
 class Fleet:
     """The workers of one task and what they work on.
@@ -90,7 +98,6 @@ class Fleet:
     options: tuple[str, ...] = ()
     source: str = SOURCE
     destination: str = DESTINATION
-    _count: int = field(default=0)
 
     def command(self, *options: str) -> tuple[str, ...]:
         """The command line of a worker."""
@@ -100,10 +107,8 @@ class Fleet:
     @contextmanager
     def worker(self, *options: str) -> Iterator[Process]:
         """Start a worker; it is killed at the end, if it is still there."""
-        self._count += 1
-        errors = self.cli.folder / f"worker-{self.source.replace('/', '-')}-{self._count}.jsonl"
-        with errors.open("w") as file, self.cli.start(*self.command(*options), stderr=file) as process:
-            yield Process(process, errors)
+        with logging(self.cli, *self.command(*options)) as process:
+            yield process
 
     def leases(self) -> dict[str, dict[str, Any]]:
         """The rows of the lease table by shard."""

@@ -257,3 +257,17 @@ def test_ignoring_an_attribute_ignores_only_that_one(name, left, right):
     ours, theirs = {name: left, name + "x": left}, {name: right, name + "x": right}
     assert differing_attributes(ours, theirs, {name}) == [name + "x"]
     assert same_item(encode_image(ours), encode_image(theirs), {name, name + "x"})
+
+
+@pytest.mark.parametrize("name", [b"aws:rep:x", rb"aws\u003arep:x", rb"\u0061ws:rep:x"])
+def test_system_attributes_are_not_written_however_their_names_are_spelled(name):
+    image = b'{"id":{"S":"a"},"%b":{"S":"b"}}' % name
+    assert json.loads(without_system_attributes(image)) == {"id": {"S": "a"}}
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", r"a \"quoted\" word", r"C:\\dir", r"line\nbreak", r"\u00e9t\u00e9"]
+)
+def test_an_image_without_system_attributes_is_written_as_it_is(text):
+    image = f'{{"id": {{"S": "{text}"}}}}'.encode()
+    assert without_system_attributes(image) is image

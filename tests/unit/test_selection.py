@@ -264,7 +264,7 @@ def test_wrong_choices_are_refused_with_one_sentence(options: dict[str, Any], re
 
 def test_names_may_be_quoted() -> None:
     made = Selection.from_texts(attributes=['"a,b"', "c"], without=['"x"'], rename=['"c"="d=e"'])
-    assert made.attributes == {"a,b", "c"}
+    assert made.attributes == frozenset({"a,b", "c"})
     assert made.without == {"x"}
     assert made.rename == {"c": "d=e"}
 

@@ -36,7 +36,8 @@ async def reasons(call: Any) -> list[dict[str, Any]]:
     with pytest.raises(ClientError) as refusal:
         await call
     assert refusal.value.response["Error"]["Code"] == "TransactionCanceledException"
-    found: list[dict[str, Any]] = refusal.value.response["CancellationReasons"]  # type: ignore[typeddict-item]
+    response: Any = refusal.value.response
+    found: list[dict[str, Any]] = response["CancellationReasons"]
     return found
 
 
