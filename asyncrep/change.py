@@ -29,6 +29,7 @@ class Change:
         old: the image before; None when there was none, or when the stream's view does not hold it.
         new: the image after; None likewise.
         origin: the ARN of the table it happened in; empty where nobody told it.
+        stream: the ARN of the stream that told of it, within which sequence numbers are comparable; likewise.
         created: about when, in whole seconds since the epoch: useless for order. None where untold.
         by_ttl: DynamoDB deleted the item because its TTL was past.
         record: the whole record as it came, as JSON.
@@ -40,6 +41,7 @@ class Change:
     old: bytes | None = None
     new: bytes | None = None
     origin: str = ""
+    stream: str = ""
     created: float | None = None
     by_ttl: bool = False
     record: bytes = field(default=b"{}", repr=False)

@@ -5,6 +5,8 @@ How a call goes:
     place.py     where a table is and how to reach it, also for another process
     scan.py read.py write.py guard.py
                  make request bodies out of raw slices and cut answers into raw slices
+    transact.py  the same for several items at once, also of another table beside it: all or none
+    beside.py    looks at and makes tables beside an open one, by its connection
     capacity.py  counts the units every answer reports and paces the calls
     client.py    sends one body, checks the answer's checksum, tries again what can be tried again
     session.py   makes the aioboto3 client: credentials, Region, endpoint, role

@@ -1,30 +1,43 @@
-"""Objects in S3: put under a condition, read whole, listed by prefix, removed. Tried again like DynamoDB's calls."""
+"""Objects in S3: put and deleted under conditions, looked at, read, listed. Tried again like DynamoDB's calls."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from asyncrep.aws.errors import Cure, cure, raise_translated
 from asyncrep.aws.session import open_s3_client
-from asyncrep.errors import PermissionDeniedError, ServiceError
+from asyncrep.errors import ConditionFailedError, PermissionDeniedError, ServiceError
 from asyncrep.flow.clock import SystemClock
+from asyncrep.flow.permission import check_permitted
 from asyncrep.flow.retry import RetryPolicy
+from asyncrep.location import S3Place
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     import aioboto3
     from types_aiobotocore_s3 import S3Client
 
     from asyncrep.flow.clock import Clock
-    from asyncrep.location import S3Place
 
 T = TypeVar("T")
 
 _RETRY = RetryPolicy(attempts=6, patience=60.0)
 _MOST_REMOVED = 1000
 """The most names that one DeleteObjects takes."""
+
+
+class ObjectHead(NamedTuple):
+    """What S3 tells of an object without handing it out.
+
+    Attributes:
+        etag: changes with the content; two objects, or versions, of one content may have the same.
+        metadata: what was put with it, by names in lower case.
+    """
+
+    etag: str
+    metadata: Mapping[str, str]
 
 
 class Objects:
@@ -40,8 +53,19 @@ class Objects:
         self._retry = retry
         self._clock = clock
 
+    def under(self, name: str) -> Objects:
+        """Return the objects under a place within this one, reached in the same way."""
+        place = S3Place(self.place.bucket, self.place.under(name))
+        return Objects(self._client, place, self._retry, self._clock)
+
     async def put(
-        self, name: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None
+        self,
+        name: str,
+        data: bytes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> str:
         """Write a whole object and return its ETag.
 
@@ -49,24 +73,88 @@ class Objects:
             name: which.
             data: what it is to hold.
             if_absent: only if there is none of that name.
-            if_match: only if the one there has this ETag.
+            if_match: only if there is one with this ETag.
+            metadata: is kept with it; all of it ASCII, and 2 KB at the most.
 
         Raises:
             ConditionFailedError: the condition does not hold. With ``maybe_done`` an earlier try got no
                 answer, and may be what it does not hold for.
             BucketNotFoundError, PermissionDeniedError, UnreachableError, ThrottledError: as they say.
         """
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        more: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
         if if_match is not None:
-            condition["IfMatch"] = if_match
+            more["IfMatch"] = if_match
+        if metadata is not None:
+            more["Metadata"] = dict(metadata)
 
         async def attempt() -> str:
             answer = await self._client.put_object(
-                Bucket=self.place.bucket, Key=self.place.under(name), Body=data, **condition
+                Bucket=self.place.bucket, Key=self.place.under(name), Body=data, **more
             )
             return answer["ETag"]
 
-        return await self._retried("PutObject", attempt)
+        return await self._under_condition("PutObject", attempt)
+
+    async def head(self, name: str) -> ObjectHead | None:
+        """Look at an object; None when there is none.
+
+        S3 answers that without a body, and so does not tell a missing bucket from a missing object: where it
+        matters, ask ``check``.
+
+        Raises:
+            PermissionDeniedError, UnreachableError, ThrottledError: as they say.
+        """
+
+        async def attempt() -> ObjectHead:
+            answer = await self._client.head_object(Bucket=self.place.bucket, Key=self.place.under(name))
+            return ObjectHead(answer["ETag"], answer.get("Metadata", {}))
+
+        try:
+            return await self._retried("HeadObject", attempt)
+        except ServiceError as error:
+            if error.code == "404":
+                return None
+            if error.code != "403":
+                raise
+            if await self._lists(name):
+                raise PermissionDeniedError(
+                    f"HeadObject on {self.place}: the credentials lack s3:GetObject.", code="AccessDenied"
+                ) from error
+            return None
+
+    async def check(self) -> None:
+        """Make sure that there is the bucket, and that this place may be listed.
+
+        Raises:
+            BucketNotFoundError, PermissionDeniedError, UnreachableError, ThrottledError: as they say.
+        """
+
+        async def attempt() -> None:
+            await self._client.list_objects_v2(
+                Bucket=self.place.bucket, Prefix=self.place.under(""), MaxKeys=1
+            )
+
+        await self._retried("ListBucket", attempt)
+
+    async def delete(self, name: str, *, if_match: str | None = None) -> None:
+        """Delete one object; in a bucket that keeps versions, a mark says that it is gone.
+
+        Args:
+            name: which.
+            if_match: only if there is one with this ETag.
+
+        Raises:
+            ConditionFailedError: the condition does not hold; see ``put``.
+            BucketNotFoundError, PermissionDeniedError, UnreachableError, ThrottledError: as they say.
+        """
+        condition: dict[str, Any] = {} if if_match is None else {"IfMatch": if_match}
+
+        async def attempt() -> None:
+            await self._client.delete_object(
+                Bucket=self.place.bucket, Key=self.place.under(name), **condition
+            )
+
+        await self._under_condition("DeleteObject", attempt)
 
     async def get(self, name: str) -> tuple[bytes, str] | None:
         """Read a whole object; return what it holds and its ETag, None when there is none.
@@ -86,9 +174,8 @@ class Objects:
         try:
             return await self._retried("GetObject", attempt)
         except PermissionDeniedError:
-            async for there in self.names(name):
-                if there == name:
-                    raise
+            if await self._lists(name):
+                raise
             return None
         except ServiceError as error:
             if error.code == "NoSuchKey":
@@ -142,6 +229,21 @@ class Objects:
                     code=first["Code"],
                 )
 
+    async def _under_condition(self, operation: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Run an attempt that has a condition: that there is no object any more fails it, too."""
+        try:
+            return await self._retried(operation, attempt)
+        except ServiceError as error:
+            if error.code != "NoSuchKey":
+                raise
+            failed = ConditionFailedError(str(error), code=error.code)
+            failed.maybe_done = error.maybe_done
+            raise failed from error
+
+    async def _lists(self, name: str) -> bool:
+        """Tell whether an object is there, by its name; only the names that begin like this one are asked."""
+        return any([there == name async for there in self.names(name)])
+
     async def _retried(self, operation: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Run ``attempt`` until it succeeds, fails for good, or the retry policy gives up."""
         failures = throttles = 0
@@ -149,6 +251,7 @@ class Objects:
         lost = False
         while True:
             try:
+                check_permitted()
                 return await attempt()
             except Exception as error:  # noqa: BLE001 - raised again, or tried again
                 remedy = cure(error)
@@ -166,6 +269,7 @@ class Objects:
 async def open_objects(
     place: S3Place,
     *,
+    region: str | None = None,
     session: aioboto3.Session | None = None,
     endpoint_url: str | None = None,
     profile: str | None = None,
@@ -177,6 +281,7 @@ async def open_objects(
 
     Args:
         place: where the objects are.
+        region: the bucket's Region, which saves a redirection; by default the session's.
         session: an aioboto3 session of the caller's.
         endpoint_url: the endpoint; by default the environment's (AWS_ENDPOINT_URL_S3) or AWS's own.
         profile: a profile of the AWS config files, when no session is given.
@@ -189,6 +294,11 @@ async def open_objects(
         CredentialsError: the profile does not exist, or the role cannot be assumed.
     """
     async with open_s3_client(
-        str(place), session=session, endpoint_url=endpoint_url, profile=profile, role_arn=role_arn
+        str(place),
+        region=region,
+        session=session,
+        endpoint_url=endpoint_url,
+        profile=profile,
+        role_arn=role_arn,
     ) as client:
         yield Objects(client, place, retry or _RETRY, clock or SystemClock())

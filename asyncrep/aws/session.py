@@ -116,6 +116,7 @@ async def open_streams_client(
 async def open_s3_client(
     place: str,
     *,
+    region: str | None = None,
     session: aioboto3.Session | None = None,
     endpoint_url: str | None = None,
     profile: str | None = None,
@@ -125,6 +126,7 @@ async def open_s3_client(
 
     Args:
         place: what is opened, for messages.
+        region: the bucket's Region, which saves a redirection; by default the session's.
         session: the caller's session.
         endpoint_url: another endpoint than the Region's or the environment's.
         profile: a profile of the AWS config files, instead of ``session``.
@@ -137,8 +139,9 @@ async def open_s3_client(
     means = _Means(session, profile, role_arn)
     elsewhere = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     # BUCKET.localhost is a name that not every system knows.
-    settings = {"s3": {"addressing_style": "path"}} if elsewhere else {}
-    async with _opened("s3", place, means, None, endpoint_url, settings) as client:
+    settings: dict[str, Any] = {"s3": {"addressing_style": "path"}} if elsewhere else {}
+    settings["max_pool_connections"] = _CONNECTIONS
+    async with _opened("s3", place, means, region, endpoint_url, settings) as client:
         yield client
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncrep.change import Change
 from asyncrep.cli.replicate_news import Resumed, Sieve, level_of, remedies
+from asyncrep.errors import UsageError
 from asyncrep.replicate.events import (
     Conflicted,
     DataLost,
@@ -52,6 +53,7 @@ class Log:
         self._sieve = Sieve(clock)
         self._began = self._told = clock.monotonic()
         self._read = 0
+        self._has_logged = False
 
     def tell(self, event: ReplicationEvent) -> None:
         """Log an event, if it is one that is told by itself."""
@@ -67,7 +69,12 @@ class Log:
             self._log("info", "progress", self._figures())
 
     def end(self, error: BaseException | None) -> None:
-        """Log the figures a last time, and what ended the worker, if it was an error."""
+        """Log the figures a last time, and what ended the worker, if it was an error.
+
+        What was refused before there was anything to log is told once, in the sentence that the command ends with.
+        """
+        if isinstance(error, UsageError) and not self._has_logged:
+            return
         figures = self._figures() | {"seconds": round(self._clock.monotonic() - self._began, 3)}
         if error is None or not isinstance(error, Exception):
             self._log("info", "stopped", figures)
@@ -97,6 +104,7 @@ class Log:
     def _log(self, level: Level, event: str, fields: dict[str, Any]) -> None:
         if self._quiet and level == "info":
             return
+        self._has_logged = True
         moment = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="milliseconds")
         line = {
             "time": moment.replace("+00:00", "Z"),

@@ -50,6 +50,7 @@ _OPENED = (
 )
 _COPIED = (_OPENED[0], EXPIRY)
 
+_ALL = replace(SCAN, why="Reads every item, to copy it.")
 _PRESENT = replace(READ, why="Reads items that were touched while --bootstrap copied, as they are by now.")
 _PRESENT_OF_OTHERS = replace(
     _PRESENT,
@@ -83,15 +84,17 @@ _NOT_BURIED = replace(CHECK, why="Sees that an item was not deleted at its versi
 _BURY = replace(PATCH, why="Notes at which version an item was deleted.")
 _ADVANCE = replace(PATCH, why="Notes which change of an item was applied last.")
 
-_SHARED = (
+_LOOKED_AT = (
     replace(DESCRIBE, why="Finds the lease table and reads its key schema."),
-    NEW_TABLE,
     replace(SCAN, why="Reads who follows which shard, and how far."),
+)
+_SHARED = (
+    *_LOOKED_AT,
+    NEW_TABLE,
     READ_LEASE,
     replace(PATCH, why="Takes, renews and sets free leases, and notes how far shards are read."),
     replace(DELETE, why="Removes the leases of shards that are gone, and with --restart all of them."),
 )
-_LOOKED_AT = (replace(SCAN, why="Reads who follows which shard, and how far."),)
 
 
 def replicating(replication: Replication) -> Needs:
@@ -119,24 +122,28 @@ def _numbered(name: str, number: int) -> str:
 def _of_source(replication: Replication) -> Grant:
     if replication.task.status:
         return Grant("Read", "source", (*_OPENED, SHARDS))
-    copying = replication.start.bootstrap
-    reads = (
-        (*_COPIED, replace(SCAN, why="Reads every item, to copy it."), _PRESENT)
-        if copying
-        else (*_OPENED, _PRESENT_OF_OTHERS)
-    )
+    reads: tuple[Permission, ...] = (*_OPENED, _PRESENT_OF_OTHERS)
+    if replication.start.bootstrap:
+        reads = (*_COPIED, _ALL, _PRESENT)
+    elif not _may_catch_up(replication):
+        reads = _OPENED
     return Grant("Read", "source", (*reads, SHARDS, PLACE_IN_SHARD, RECORDS))
 
 
+def _may_catch_up(replication: Replication) -> bool:
+    """Return whether another worker of the task may have copied: not with options that do not go with that."""
+    is_new = replication.start.restart or replication.following.begin == "latest"
+    return not is_new and replication.policy.selection.events == frozenset(ChangeKind)
+
+
 def _of_destination(replication: Replication, name: str, place: Place) -> Iterator[Grant]:
-    if replication.task.status:
-        yield Grant("Read", name, _OPENED)
-        return
-    copying = replication.start.bootstrap
+    only_looks = replication.task.status
+    copying = replication.start.bootstrap and not only_looks
     same_names = place.ref.table == replication.source.ref.table
     members = (MEMBERS,) if same_names and not replication.force else ()
     yield Grant("Read", name, (*_OPENED, *((_EMPTY, _THERE) if copying else ()), *members))
-    yield Grant("Write", name, (*((_FILL, _IF_ABSENT) if copying else ()), *_items(replication.policy)))
+    if not only_looks:
+        yield Grant("Write", name, (*((_FILL, _IF_ABSENT) if copying else ()), *_items(replication.policy)))
 
 
 def _items(policy: Policy) -> tuple[Permission, ...]:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 25.0
 """After SIGTERM, what is not finished by then is cut off: ECS kills after 30 seconds."""
 
+_HIGHEST_PORT = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class Replication:
@@ -86,6 +88,8 @@ class Replication:
             raise UsageError(
                 "--bootstrap follows everything from before the copy on: without --start and --event."
             )
+        if telling.health_port is not None and not 1 <= telling.health_port <= _HIGHEST_PORT:
+            raise UsageError(f"The health port must be 1 to {_HIGHEST_PORT:,}, not {telling.health_port}.")
         if applying.dead_letter is not None:
             parse_dead_letters(applying.dead_letter)
         if telling.metric is not None:
@@ -146,6 +150,8 @@ class Replication:
             UsageError: the tables, the stream or the lease table do not fit; nothing was written.
             ServiceError: AWS says no for good.
         """
+        from asyncrep.cli.render import message_console  # noqa: PLC0415
+        from asyncrep.cli.replicate_copying import CopyLog  # noqa: PLC0415
         from asyncrep.flow.clock import SystemClock  # noqa: PLC0415
         from asyncrep.replicate.worker import worker_name  # noqa: PLC0415
 
@@ -161,11 +167,14 @@ class Replication:
                 if not self.start.yes:
                     _ask(f"Forget how far {task.name} is, {len(known)} shards in all, and begin again?")
                 await task.forget()
-            if self.start.bootstrap:
+            is_watched = message_console().is_terminal
+            if self.start.bootstrap and is_watched:
                 await self._bootstrap(task, name)
             view = stack.enter_context(self._watching(task, name, workers))
             told.append(view.tell)
             await stack.enter_async_context(beside(view.run()))
+            if self.start.bootstrap and not is_watched:
+                await task.bootstrap(name, limits=self.limits, observer=CopyLog(view.tell, clock))
             for note in task.notes:
                 view.tell(Remark(note))
             metrics = await stack.enter_async_context(self._metrics(task, view.tell))
@@ -243,7 +252,12 @@ class Replication:
             clock: tells when.
             told: what takes note of events, once there is something.
         """
-        from asyncrep.replicate.health import Health, keep_health_file, serve_health  # noqa: PLC0415
+        from asyncrep.replicate.health import (  # noqa: PLC0415
+            Health,
+            keep_health_file,
+            serve_health,
+            write_health,
+        )
 
         def health() -> Health:
             return workers[0].health() if workers else Health(clock.now(), healthy=True)
@@ -256,9 +270,11 @@ class Replication:
             if self.telling.health_port is not None:
                 await stack.enter_async_context(serve_health(health, self.telling.health_port))
             if self.telling.health_file is not None:
+                write_health(
+                    self.telling.health_file, health()
+                )  # what fails does so before anything is begun
                 keeping = keep_health_file(self.telling.health_file, health, clock, on_failure=complain_of)
                 await stack.enter_async_context(beside(keeping))
-                await asyncio.sleep(0)  # a file that cannot be written is told before anything is begun
             yield
 
 

@@ -1,4 +1,4 @@
-"""Reads the settings of a replicating function from its environment, as dynamodb-replicator names them."""
+"""Reads the settings of a function of a stream from its environment, as dynamodb-replicator names them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from asyncrep.aws.session import check_role
 from asyncrep.errors import UsageError
 from asyncrep.location import S3Place, TableRef
 from asyncrep.options import Guard
+from asyncrep.replicate.conditions import parse_name
 from asyncrep.replicate.dead_letters import parse_dead_letters
 from asyncrep.replicate.policy import Policy
 from asyncrep.replicate.selection import Selection, read_list
@@ -96,6 +97,54 @@ class ReplicaSettings:
         return TableRef(name, self.region, self.endpoint_url)
 
 
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """Where a function keeps incremental backups, and of what.
+
+    Attributes:
+        place: each table has a folder of its name under it.
+        region: the bucket's Region, None for the function's own.
+        key_order: the names of the key's attributes, HASH and then RANGE, which saves asking the table. All
+            tables whose records come must have this key. None asks each table once.
+        selection: what is kept, of whole items.
+        dead_letters: where records go that can never be applied; without it they are tried again and again.
+
+    Raises:
+        UsageError: only parts of items were to be kept.
+    """
+
+    place: S3Place
+    region: str | None = None
+    key_order: tuple[str, ...] | None = None
+    selection: Selection = field(default_factory=Selection)
+    dead_letters: S3Place | QueueRef | None = None
+
+    def __post_init__(self) -> None:
+        if not self.selection.copies_whole_items:
+            raise UsageError(
+                "A backup holds whole items: Attributes, WithoutAttributes and Rename cannot be set."
+            )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> BackupSettings:
+        """Read the settings; a variable that is empty is not set.
+
+        Raises:
+            UsageError: with one sentence that names the variable.
+        """
+        given = {name: value.strip() for name, value in environment.items() if value.strip()}
+        if "BackupBucket" not in given:
+            raise UsageError("BackupBucket is not set: it names the bucket that backups are kept in.")
+        bucket: S3Place = _read(given, "BackupBucket", _bucket)
+        return cls(
+            place=S3Place(bucket.bucket, given.get("BackupPrefix", "").strip("/")),
+            region=_read(given, "BackupRegion", _region),
+            key_order=_read(given, "BackupKeyOrder", _key_order),
+            selection=_selection(given),
+            dead_letters=_read(given, "DeadLetter", _dead_letters),
+        )
+
+
 def _read(given: Mapping[str, str], variable: str, read: Callable[[str], Any]) -> Any:
     if variable not in given:
         return None
@@ -119,6 +168,22 @@ def _endpoint(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise UsageError(f'the endpoint "{text}" must begin with http:// or https://.')
     return text
+
+
+def _bucket(text: str) -> S3Place:
+    place = S3Place.parse(f"s3://{text}")
+    if "/" in text:
+        raise UsageError(f'"{text}" is more than the name of a bucket; the rest belongs into BackupPrefix.')
+    return place
+
+
+def _key_order(text: str) -> tuple[str, ...]:
+    names = tuple(map(parse_name, read_list(text)))
+    if not 1 <= len(names) == len(set(names)) <= 2:
+        raise UsageError(
+            f'"{text}" is not a key; name its hash attribute or, with a comma between them, hash and range.'
+        )
+    return names
 
 
 def _role(text: str) -> str:

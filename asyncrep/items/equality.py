@@ -111,8 +111,9 @@ def is_compared(name: str, ignored: Collection[str] = ()) -> bool:
 
 def without_system_attributes(image: bytes) -> bytes:
     """Return ``image`` as it may be written to another table: without the ``aws:rep:*`` attributes."""
-    # No character of the prefix has another escape than this one.
-    if SYSTEM_PREFIX.encode() not in image and b"\\u" not in image:
+    # No character of the prefix has another escape than \u; a single character is found much faster than two.
+    may_be_escaped = b"\\" in image and b"\\u" in image
+    if SYSTEM_PREFIX.encode() not in image and not may_be_escaped:
         return image
     item = decode_image(image)
     kept = {name: value for name, value in item.items() if not name.startswith(SYSTEM_PREFIX)}

@@ -14,4 +14,12 @@ Who does what:
     assignment.py   which leases a worker takes; pure
     held.py         one lease that this worker holds, and how long it is ours for certain
     coordinator.py  takes, renews and loses leases, and has their shards followed
+    records.py      makes changes of a stream's records, as GetRecords and Lambda give them; pure
+    selection.py conditions.py
+                    what is replicated, and how users write that; pure
+    grouping.py     groups of changes by item, side by side, and the tally of what became of them
+    one_way.py sequences.py versions.py
+                    the three policies for tables, each an ``asyncrep.change.Applier``
+    guard.py        the guard table, which the last two write in one transaction with the items
+    facts.py        the one order of versions and deletions that two-way mirrors agree on; pure
 """

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from asyncrep.change import Applied, Fate, Unwritten
-from asyncrep.errors import CredentialsError, PermissionDeniedError, RejectedError, TableNotFoundError
+from asyncrep.errors import (
+    BucketNotFoundError,
+    CredentialsError,
+    PermissionDeniedError,
+    RejectedError,
+    TableNotFoundError,
+)
 from asyncrep.flow.tasks import side_by_side
 
 if TYPE_CHECKING:
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HOPELESS = (CredentialsError, PermissionDeniedError, TableNotFoundError)
+HOPELESS = (BucketNotFoundError, CredentialsError, PermissionDeniedError, TableNotFoundError)
 """Refusals that say nothing of a change: no other would be applied either."""
 
 _MOST_TASKS = 100  # the table's Budget bounds the requests; this bounds what waits for them
@@ -61,12 +67,14 @@ def by_key(changes: Sequence[Change]) -> list[list[Change]]:
     return list(groups.values())
 
 
-async def for_each(things: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
-    """Await ``work`` for each of the things, a hundred at once; an error ends all of it."""
+async def for_each(
+    things: Sequence[T], work: Callable[[T], Awaitable[None]], *, at_once: int = _MOST_TASKS
+) -> None:
+    """Await ``work`` for each of the things, so many at once; an error ends all of it."""
     remaining: Iterator[T] = iter(things)
 
     async def some() -> None:
         for thing in remaining:
             await work(thing)
 
-    await side_by_side(some() for _ in range(min(_MOST_TASKS, len(things))))
+    await side_by_side(some() for _ in range(min(at_once, len(things))))

@@ -3,8 +3,8 @@
 One table may serve many destinations of its Region and account. Its hash key ``id`` (S) is the name of the
 destination and a SHA-256; ``table`` and ``key`` say for people what that stands for. For two-way mirrors a
 row is the tombstone of a deleted item: ``version`` is the highest that was deleted. For sequence-guarded
-ones a row is what was last applied: ``sequence``, as 40 digits, because a number has 38. Rows of deleted
-items have ``expires``, by which the table's TTL takes them away; a stream can repeat 24 hours.
+ones a row is what was last applied: ``sequence``, as 40 digits, because a number has 38, and ``stream``, the
+label of the stream that it is of. Rows of deleted items have ``expires``, by which the table's TTL takes them away; a stream can repeat 24 hours.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from asyncrep.model import KeyAttribute, KeySchema
 if TYPE_CHECKING:
     from asyncrep.aws.beside import Neighbour
     from asyncrep.aws.table import Table
+    from asyncrep.change import Change
     from asyncrep.flow.clock import Clock
     from asyncrep.model import TableSettings, WireValue
 
@@ -39,6 +40,7 @@ _encode = msgspec.json.Encoder().encode
 
 class _Row(msgspec.Struct):
     sequence: dict[str, str] = {}
+    stream: dict[str, str] = {}
 
 
 _decode_row = msgspec.json.Decoder(_Row).decode
@@ -77,24 +79,32 @@ class GuardTable:
         )
         return Action("Update", self.name, self._row_key(key), made)
 
-    def advance(self, origin: str, key: bytes, sequence: int, *, deleted: bool) -> Action:
+    def advance(self, change: Change, *, deleted: bool) -> Action:
         """Return the update that notes what is applied, unless the same or something later is noted.
 
+        Numbers have an order within one stream. Of a table's streams the later one tells of what happened
+        later; its label is the time at which it was made. A table that is made anew begins to count anew.
+
         Args:
-            origin: the table that the change happened in: others have other sequence numbers.
-            key: the canonical key.
-            sequence: the change's.
+            change: what is applied; other tables than the one it happened in have rows of their own.
             deleted: whether the item is deleted by it, so that the row may go in time.
         """
         made = Expressions()
-        spelled = {"S": str(sequence).zfill(_SEQUENCE_DIGITS)}
-        made.condition = _absent_or_lower(made, "sequence", spelled)
-        values = self._about(key) | {"sequence": spelled}
+        sequence = {"S": str(change.sequence).zfill(_SEQUENCE_DIGITS)}
+        values = self._about(change.key) | {"sequence": sequence}
+        label = change.stream.rpartition("/stream/")[2]
+        if not label:
+            made.condition = _absent_or_lower(made, "sequence", sequence)
+        else:
+            values["stream"] = {"S": label}
+            name, stream, value = made.name("sequence"), made.name("stream"), made.value({"S": label})
+            same_stream = f"(attribute_not_exists({stream}) OR {stream}={value})"
+            made.condition = f"attribute_not_exists({name}) OR {stream}<{value} OR {same_stream} AND {name}<{made.value(sequence)}"
         if deleted:
             made.update = "SET " + _assignments(made, values | {EXPIRES: self._expiry()})
         else:
             made.update = f"SET {_assignments(made, values)} REMOVE {made.name(EXPIRES)}"
-        return Action("Update", self.name, self._row_key(origin.encode() + b"\n" + key), made)
+        return Action("Update", self.name, self._row_key(change.origin.encode() + b"\n" + change.key), made)
 
     def _about(self, key: bytes) -> dict[str, WireValue]:
         return {"table": {"S": self.destination}, "key": {"S": key.decode()}}
@@ -107,10 +117,12 @@ class GuardTable:
         return _encode({SCHEMA.hash.name: {"S": row}})
 
 
-def sequence_in(row: bytes) -> int | None:
-    """Return the sequence number that a row of a guard table holds."""
-    text = _decode_row(row).sequence.get("S", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+def is_of(row: bytes, change: Change) -> bool:
+    """Tell whether a row of a guard table notes this very change."""
+    read = _decode_row(row)
+    sequence, label = read.sequence.get("S", ""), read.stream.get("S", "")
+    same_stream = not label or not change.stream or change.stream.endswith(f"/stream/{label}")
+    return same_stream and sequence == str(change.sequence).zfill(_SEQUENCE_DIGITS)
 
 
 def _absent_or_lower(made: Expressions, attribute: str, value: WireValue) -> str:

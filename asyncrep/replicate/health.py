@@ -71,10 +71,7 @@ async def keep_health_file(
     Raises:
         UsageError: the first write fails: the folder does not exist, or may not be written to.
     """
-    try:
-        _replace(path, health().as_json())
-    except OSError as error:
-        raise UsageError(f"The health file {path} cannot be written: {error.strerror or error}.") from error
+    write_health(path, health())
     is_failing = False
     try:
         while True:
@@ -90,6 +87,18 @@ async def keep_health_file(
                 is_failing = True
     finally:
         _remove(path)
+
+
+def write_health(path: Path, health: Health) -> None:
+    """Replace a file by the present health.
+
+    Raises:
+        UsageError: it cannot be written: the folder does not exist, or may not be written to.
+    """
+    try:
+        _replace(path, health.as_json())
+    except OSError as error:
+        raise UsageError(f"The health file {path} cannot be written: {error.strerror or error}.") from error
 
 
 def _remove(path: Path) -> None:

@@ -9,7 +9,7 @@ from asyncrep.replicate.guard import open_guard_table
 from asyncrep.replicate.one_way import OneWay
 from asyncrep.replicate.selection import Selection
 from asyncrep.replicate.sequences import SequenceGuarded
-from asyncrep.replicate.versions import VersionGuarded
+from asyncrep.replicate.versions import VersionGuarded, check_versions
 
 if TYPE_CHECKING:
     from asyncrep.aws.table import Table
@@ -58,6 +58,8 @@ class Policy:
         self.selection.check(destination.settings.schema)
         if self.guard == "none":
             return OneWay(destination, self.selection)
+        if self.guard == "version":  # before a guard table is made that is of no use
+            check_versions(destination, self.version_attribute, self.selection)
         guard = await open_guard_table(destination, self.guard_table, create=create_guard)
         if self.guard == "sequence":
             return SequenceGuarded(destination, guard, self.selection)

@@ -151,7 +151,7 @@ class ShardReader:
         unreadable: list[Unreadable] = []
         before = self._done
         for raw in records:
-            record = read_record(raw, self._keys)
+            record = read_record(raw, self._keys, self._stream_arn)
             if record.sequence is not None:
                 if record.sequence <= self._done:
                     continue  # reading begins at the checkpoint's own record

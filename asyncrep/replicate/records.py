@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 _NO_VALUE = Raw(b"null")
+_STREAM = "/stream/"
 
 
 class _Identity(msgspec.Struct, gc=False):
@@ -57,7 +58,7 @@ def read_record(raw: bytes | Raw, keys: KeyReader, origin: str = "") -> Change |
     Args:
         raw: its JSON, as GetRecords answers it or as Lambda hands it on; they differ in spelling only.
         keys: reads keys by the schema of the table that the stream is of.
-        origin: the ARN of that table, for records that do not name their stream themselves.
+        origin: the ARN of that stream or table, for records that do not name their stream themselves.
 
     Returns:
         The change, or what says why none can be made of the record.
@@ -70,6 +71,7 @@ def read_record(raw: bytes | Raw, keys: KeyReader, origin: str = "") -> Change |
             sequence=_sequence_of(record), reason=f"It is no record of a stream: {error}.", record=record
         )
     images = read.dynamodb
+    told_by = read.eventSourceARN or origin
     sequence = _as_number(images.SequenceNumber)
     if sequence is None:
         return Unreadable(sequence=None, reason="It has no sequence number.", record=record)
@@ -80,7 +82,8 @@ def read_record(raw: bytes | Raw, keys: KeyReader, origin: str = "") -> Change |
             sequence=sequence,
             old=_image(images.OldImage),
             new=_image(images.NewImage),
-            origin=table_arn(read.eventSourceARN or origin),
+            origin=table_arn(told_by),
+            stream=told_by if _STREAM in told_by else "",
             created=_seconds(images.ApproximateCreationDateTime),
             by_ttl=_is_ttl(read.userIdentity),
             record=record,
@@ -100,7 +103,7 @@ def read_decoded_record(record: Mapping[str, Any], keys: KeyReader, origin: str 
 
 def table_arn(stream_arn: str) -> str:
     """Return the ARN of the table that a stream is of; the ARN of a table is its own."""
-    return stream_arn.partition("/stream/")[0]
+    return stream_arn.partition(_STREAM)[0]
 
 
 class _OddRecordError(Exception):

@@ -8,7 +8,7 @@ from asyncrep.aws.transact import Action
 from asyncrep.change import Fate
 from asyncrep.errors import ServiceError
 from asyncrep.replicate.grouping import Tally, by_key, for_each
-from asyncrep.replicate.guard import sequence_in
+from asyncrep.replicate.guard import is_of
 from asyncrep.replicate.selection import Selection, Unmakeable
 
 if TYPE_CHECKING:
@@ -78,16 +78,19 @@ class SequenceGuarded:
         write = (
             Action("Delete", table, state.key) if state.image is None else Action("Put", table, state.image)
         )
-        row = self._guard.advance(change.origin, change.key, change.sequence, deleted=deleted)
+        row = self._guard.advance(change, deleted=deleted)
         try:
             result = await self._table.transact([write, row])
         except ServiceError as error:
             return not tally.refuse(change, error)
-        refused = None if result.applied else result.refused[1]
-        applied = None if refused is None or refused.current is None else sequence_in(refused.current)
-        if result.applied or (result.unsure and applied == change.sequence):
+        if result.applied:
+            tally.written += 1
+            return True
+        noted = result.refused[1]
+        same = noted is not None and noted.current is not None and is_of(noted.current, change)
+        if same and result.unsure:
             tally.written += 1
         else:
-            later = "" if applied == change.sequence else "A later change is applied already."
+            later = "" if same else "A later change is applied already."
             tally.add(change, Fate.SUPERSEDED, later)
         return True

@@ -56,13 +56,7 @@ class VersionGuarded:
         self._guard = guard
         self._attribute = attribute
         self._selection = selection or Selection()
-        if not self._selection.copies_whole_items:
-            raise UsageError(
-                "A two-way mirror copies whole items: with attributes left out or renamed, one version would "
-                "not be the same on both sides."
-            )
-        if attribute in {each.name for each in table.settings.schema.attributes}:
-            raise UsageError(f'"{attribute}" is part of the key of {table.label} and cannot be its version.')
+        check_versions(table, attribute, self._selection)
 
     @property
     def label(self) -> str:
@@ -127,6 +121,21 @@ class VersionGuarded:
         if version is None:
             return f'The item has no version: it lacks "{self._attribute}".'
         return Fact(change, version, image, deleted)
+
+
+def check_versions(table: Table, attribute: str, selection: Selection) -> None:
+    """Refuse what no two-way mirror can do; asks nobody.
+
+    Raises:
+        UsageError: the selection changes items, or the version is part of the key.
+    """
+    if not selection.copies_whole_items:
+        raise UsageError(
+            "A two-way mirror copies whole items: with attributes left out or renamed, one version would "
+            "not be the same on both sides."
+        )
+    if attribute in {each.name for each in table.settings.schema.attributes}:
+        raise UsageError(f'"{attribute}" is part of the key of {table.label} and cannot be its version.')
 
 
 class _Verdict(NamedTuple):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asyncrep.aws.leases import default_task_table
 from tests.support.cli import Cli
 
 if TYPE_CHECKING:
@@ -130,6 +131,88 @@ def test_explain_says_of_each_action_what_it_is_for(cli: Cli) -> None:
     assert optional == {"dynamodb:DescribeTimeToLive", "dynamodb:DescribeGlobalTable"}
 
 
+def test_a_worker_may_follow_the_stream_write_to_every_destination_and_share_the_leases(
+    cli: Cli, endpoint: ScriptedDynamo
+) -> None:
+    def table(region: str, name: str) -> str:
+        return f"arn:aws:dynamodb:{region}:123456789012:table/{name}"
+
+    task = default_task_table("us-east-1", "orders", [("eu-west-1", "orders"), ("eu-west-1", "copies")])
+    opened = {"DescribeTable", "DescribeTimeToLive"}
+    found = policy_of(cli, "replicate", *TABLES, "eu-west-1/copies")
+    assert found == {
+        "ReadSource": (opened | {"BatchGetItem"}, table("us-east-1", "orders")),
+        "ReadStream": (
+            {"DescribeStream", "GetRecords", "GetShardIterator"},
+            table("us-east-1", "orders") + "/stream/*",
+        ),
+        "ReadDestination": (opened, table("eu-west-1", "orders")),
+        "ReadGlobalTable": ({"DescribeGlobalTable"}, "arn:aws:dynamodb::123456789012:global-table/orders"),
+        "WriteDestination": ({"BatchWriteItem"}, table("eu-west-1", "orders")),
+        "ReadDestination2": (opened, table("eu-west-1", "copies")),
+        "WriteDestination2": ({"BatchWriteItem"}, table("eu-west-1", "copies")),
+        "ShareLeases": (
+            {"CreateTable", "DeleteItem", "DescribeTable", "GetItem", "Scan", "UpdateItem"},
+            table("us-east-1", task),
+        ),
+    }
+    assert endpoint.calls == []
+
+
+def test_destinations_of_one_region_share_a_guard_table_and_others_have_their_own(cli: Cli) -> None:
+    found = policy_of(
+        cli, "replicate", *TABLES, "eu-west-1/copies", "ap-south-1/orders", "--guard", "sequence"
+    )
+    assert {sid: resource for sid, (_, resource) in found.items() if sid.startswith("WriteGuard")} == {
+        "WriteGuard": "arn:aws:dynamodb:eu-west-1:123456789012:table/asyncrep-guard",
+        "WriteGuard2": "arn:aws:dynamodb:ap-south-1:123456789012:table/asyncrep-guard",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "arn"),
+    [
+        ("https://sqs.eu-west-1.amazonaws.com/111111111111/dead", "arn:aws:sqs:eu-west-1:111111111111:dead"),
+        ("https://sqs.cn-north-1.amazonaws.com.cn/111111111111/d.fifo", "arn:aws-cn:sqs:cn-north-1:111111111111:d.fifo"),
+        ("http://127.0.0.1:9324/queue/dead", "arn:aws:sqs:us-east-1:123456789012:dead"),
+    ],
+)  # fmt: skip
+def test_a_queue_is_granted_where_its_url_says_it_is(cli: Cli, url: str, arn: str) -> None:
+    found = policy_of(cli, "replicate", *TABLES, "--dead-letter", url)
+    assert found["SendDeadLetters"] == ({"SendMessage"}, arn)
+
+
+def test_leases_dead_letters_and_metrics_belong_to_whoever_reads_the_source(cli: Cli) -> None:
+    more = (
+        "--primary-role-arn",
+        ROLE,
+        "--replica-profile",
+        "far",
+        "--metric",
+        "M",
+        "--dead-letter",
+        "s3://kept/a",
+    )
+    ran = cli("iam-policy", *ACCOUNT, "replicate", *TABLES, *more)
+    policies = {identity: statements(policy) for identity, policy in json.loads(ran.stdout).items()}
+    assert {identity: set(found) for identity, found in policies.items()} == {
+        "default credentials": {"AssumeSourceRole"},
+        ROLE: {"ReadSource", "ReadStream", "ShareLeases", "DeadLetterObjects", "Metrics"},
+        "profile far": {"ReadDestination", "ReadGlobalTable", "WriteDestination"},
+    }
+    assert ":us-east-1:210987654321:table/" in policies[ROLE]["ShareLeases"][1]
+    assert policies[ROLE]["DeadLetterObjects"] == ({"PutObject"}, "arn:aws:s3:::kept/a/*")
+
+
+def test_leases_of_a_source_of_another_account_are_the_caller_s(cli: Cli) -> None:
+    far = "arn:aws:dynamodb:us-east-1:111111111111:table/orders"
+    found = policy_of(cli, "replicate", far, TABLES[1], "--task-name", "nightly")
+    assert found["ReadSource"][1] == far
+    assert found["ShareLeases"][1] == (
+        "arn:aws:dynamodb:us-east-1:123456789012:table/DynamoDBCrossRegionReplicationnightly"
+    )
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -142,6 +225,10 @@ def test_explain_says_of_each_action_what_it_is_for(cli: Cli) -> None:
         ("diff-tables", *TABLES, "--backfill", "--repair", "--no-delete"),
         ("undo", "no-such-journal.jsonl"),
         ("no-such-command",),
+        ("replicate", TABLES[0]),
+        ("replicate", *TABLES, "--guard", "none-such"),
+        ("replicate", *TABLES, "--bootstrap", "--event", "INSERT"),
+        ("replicate", *TABLES, "--dead-letter", "https://example.com/"),
     ],
 )
 def test_what_the_command_refuses_is_refused_in_its_own_words(cli: Cli, command: tuple[str, ...]) -> None:

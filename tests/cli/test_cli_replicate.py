@@ -7,7 +7,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +17,7 @@ from tests.support.fleet import Process, logging
 from tests.support.scenario import item, items
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.cli import Cli, Ran
@@ -61,7 +61,7 @@ def working(cli: Cli, *options: str) -> Iterator[Process]:
         yield worker
 
 
-def soon(condition: Any) -> None:
+def soon(condition: Callable[[], object]) -> None:
     wait_until(condition, PATIENCE_SECONDS)
 
 
@@ -159,8 +159,8 @@ def test_malformed_options_are_refused_in_one_sentence_and_nothing_is_written(
             ("--metric", ""): "no namespace",
             ("--metric", "AWS/DynamoDB"): "reserved",
             ("--health-port", port): f"127.0.0.1:{port}",
-            ("--health-port", "99999"): "port",
-            ("--health-port", "-1"): "port",
+            ("--health-port", "99999"): "1 to 65,535",
+            ("--health-port", "-1"): "1 to 65,535",
             ("--health-file", "nowhere/health"): "nowhere/health",
             ("--json",): "--status only",
             ("--bootstrap", "--start", "latest"): "--bootstrap",
@@ -229,6 +229,8 @@ def test_the_log_is_one_object_a_line_without_any_items_values(
     with working(cli) as worker:
         soon(lambda: len(replica.items) == 50)
         assert worker.end() == 0
+        assert worker.process.stdout is not None
+        assert worker.process.stdout.read() == ""
     assert worker.errors.read_text().endswith("\n")
     events = [line["event"] for line in worker.log]
     assert events[-1] == "stopped"
@@ -236,8 +238,6 @@ def test_the_log_is_one_object_a_line_without_any_items_values(
     assert worker.log[-1]["records"] == 50
     assert all({"time", "level", "event", "task", "worker"} <= line.keys() for line in worker.log)
     assert SECRET not in worker.errors.read_text()
-    assert worker.process.stdout is not None
-    assert worker.process.stdout.read() == ""
 
 
 def test_quiet_leaves_warnings_and_errors(
@@ -284,7 +284,7 @@ def test_health_says_503_as_long_as_a_destination_is_down(
     with working(cli, "--health-port", str(port), "--health-file", str(file)) as worker:
         soon(lambda: health(port)[0] == 200)
         assert json.loads(file.read_text())["healthy"]
-        down = endpoint.on("BatchWriteItem").error("InternalServerError", 500).forever()
+        down = endpoint.on("BatchWriteItem").error("AccessDeniedException").forever()
         source.put(item("a"))
         soon(lambda: health(port)[0] == 503)
         assert DESTINATION in health(port)[1]["reason"]
@@ -401,20 +401,30 @@ class Writers:
     def __init__(self, table: ScriptedTable) -> None:
         self.table = table
         self.rounds = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        over = threading.Event()
-        thread = threading.Thread(target=self._write, args=[over])
-        thread.start()
+        """Write for the length of the block, or until `end`."""
+        self._thread.start()
         try:
             yield
         finally:
-            over.set()
-            thread.join()
+            self.end()
 
-    def _write(self, over: threading.Event) -> None:
-        while not over.wait(0.005):
+    def go_on(self, wait: Callable[[Callable[[], bool]], None]) -> None:
+        """Wait until a lot more is written."""
+        begun = self.rounds
+        wait(lambda: self.rounds > begun + 60)
+
+    def end(self) -> None:
+        """Write no more."""
+        self._over.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        while not self._over.wait(0.005):
             self.rounds += 1
             number = self.rounds
             self.table.put(item(f"k{number * 7 % 400:03}", n=-number))
@@ -427,26 +437,61 @@ class Writers:
 def test_bootstrap_fills_a_destination_while_writers_write_and_then_follows(
     cli: Cli, source: ScriptedTable, replica: ScriptedTable, endpoint: ScriptedDynamo
 ) -> None:
-    for each in items(400):
-        source.put(each)
-    endpoint.on("Scan", table="orders", region="us-east-1").delay(0.3).forever()
-    source.page_items = 40
+    slowly_scanned(endpoint, source)
+    writers = Writers(source)
+    with writers.running(), working(cli, "--bootstrap") as worker:
+        soon(lambda: len(worker.told("shard_taken")) >= 2)
+        writers.go_on(soon)
+        assert worker.end() == 0
+    assert any("copied" in line["message"] for line in worker.told("remark"))
+    scans = endpoint.count("Scan", table="orders")
+    with working(cli, "--bootstrap") as again:
+        soon(lambda: replica.items == source.items)
+        assert again.end() == 0
+    assert endpoint.count("Scan", table="orders") == scans
+
+
+def test_of_two_processes_with_bootstrap_one_copies_and_the_other_waits(
+    cli: Cli, source: ScriptedTable, replica: ScriptedTable, endpoint: ScriptedDynamo
+) -> None:
+    slowly_scanned(endpoint, source)
+    writers = Writers(source)
+    with writers.running(), ExitStack() as stack:
+        both = [stack.enter_context(logging(cli, *REPLICATE, *QUICK, "--bootstrap")) for _ in range(2)]
+        soon(lambda: any(worker.told("shard_taken") for worker in both))
+        writers.go_on(soon)
+        writers.end()
+        soon(lambda: replica.items == source.items)
+        for worker in both:
+            soon(lambda: worker.told("started"))  # noqa: B023
+            assert worker.end() == 0
+    copied = [
+        worker for worker in both if any("are copied" in line["message"] for line in worker.told("remark"))
+    ]
+    assert len(copied) == 1
+
+
+def test_a_bootstrap_that_was_killed_goes_on_when_it_is_started_again(
+    cli: Cli, source: ScriptedTable, replica: ScriptedTable, endpoint: ScriptedDynamo
+) -> None:
+    slowly_scanned(endpoint, source)
     writers = Writers(source)
     with writers.running():
+        with logging(cli, *REPLICATE, *QUICK, "--bootstrap") as killed:
+            soon(lambda: len(replica.items) > 50)
+            killed.kill()
+        assert not killed.told("shard_taken")
         with working(cli, "--bootstrap") as worker:
             soon(lambda: len(worker.told("shard_taken")) >= 2)
-            begun = writers.rounds
-            soon(lambda: writers.rounds > begun + 100)
+            writers.go_on(soon)
+            writers.end()
+            soon(lambda: replica.items == source.items)
             assert worker.end() == 0
-        scans = endpoint.count("Scan", table="orders")
-        with logging(cli, *REPLICATE, *QUICK, "--bootstrap") as again:
-            soon(lambda: "shard_taken" in again.errors.read_text())
-            begun = writers.rounds
-            soon(lambda: writers.rounds > begun + 100)
-            assert again.process.poll() is None
-            assert endpoint.count("Scan", table="orders") == scans
-            writers_end = True
-    assert writers_end
-    with working(cli) as worker:
-        soon(lambda: replica.items == source.items)
-        assert worker.end() == 0
+
+
+def slowly_scanned(endpoint: ScriptedDynamo, source: ScriptedTable) -> None:
+    """Four hundred items in ten pages that come one after the other, and not at once."""
+    for each in items(400):
+        source.put(each)
+    source.page_items = 40
+    endpoint.on("Scan", table="orders", region="us-east-1").delay(0.2).forever()

@@ -9,7 +9,7 @@ import pytest
 
 from asyncrep import RetryPolicy, TableNotFoundError, UsageError
 from asyncrep.handlers import ReplicaSettings, replicate_handler
-from asyncrep.handlers.replicate import NothingAppliedError
+from asyncrep.handlers.stream import NothingAppliedError
 from tests.support.lambdas import FIRST, INVALID, SUCCESS, Context, event, failed_from, put, remove, stream_of
 from tests.support.scenario import REPLICA, item
 

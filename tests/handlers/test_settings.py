@@ -113,5 +113,5 @@ def test_a_wrong_setting_fails_the_cold_start(monkeypatch):
     with pytest.raises(UsageError, match="Guard"):
         _ = entry.replicate
     assert callable(entry.segment)
-    with pytest.raises(AttributeError, match="no attribute 'backup'"):
-        _ = entry.backup
+    with pytest.raises(AttributeError, match="no attribute 'restore'"):
+        _ = entry.restore

@@ -13,7 +13,8 @@ import sys
 import termios
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,8 +131,9 @@ class Cli:
         Each may bring variables of its own; they stay for those after it. ``started`` is handed the process.
         """
         runs = list(zip(environments or repeat({}), commands, strict=environments is not None))
-        program = (sys.executable, "-c", _ONE_BY_ONE)
-        with replace(self, program=program).start(stdin=subprocess.PIPE) as process:
+        other = copy(self)  # as it is: variables that a test has taken away stay away
+        other.program = (sys.executable, "-c", _ONE_BY_ONE)
+        with other.start(stdin=subprocess.PIPE) as process:
             started(process)
             stdout, stderr = process.communicate(json.dumps(runs), timeout=PATIENCE_SECONDS)
         assert process.returncode == 0, stderr

@@ -121,8 +121,7 @@ class Stack:
             case "Fn::Sub":
                 return self._sub(argument)
             case "Fn::GetAtt":
-                path = argument if isinstance(argument, str) else ".".join(argument)
-                return self.made.get(path, f"<{path}>")
+                return self._attribute(argument if isinstance(argument, str) else ".".join(argument))
             case _:
                 return _FUNCTIONS[name](self._resolved(argument))
 
@@ -144,4 +143,13 @@ class Stack:
     def _sub(self, argument: Any) -> str:
         text, variables = (argument, {}) if isinstance(argument, str) else argument
         own = self._resolved(variables)
-        return re.sub(r"\$\{([^}]+)\}", lambda found: str(own.get(found[1]) or self._ref(found[1])), text)
+
+        def named(name: str) -> Any:
+            if name in own:
+                return own[name]
+            return self._attribute(name) if "." in name else self._ref(name)
+
+        return re.sub(r"\$\{([^}]+)\}", lambda found: str(named(found[1])), text)
+
+    def _attribute(self, path: str) -> str:
+        return self.made.get(path, f"<{path}>")

@@ -101,7 +101,7 @@ class Fleet:
 
     def command(self, *options: str) -> tuple[str, ...]:
         """The command line of a worker."""
-        pace = ("--task-name", TASK, "--failover", str(FAILOVER), "--poll", "0.1")
+        pace = ("--failover", str(FAILOVER), "--poll", "0.1")
         return ("replicate", self.source, self.destination, *pace, *self.options, *options)
 
     @contextmanager
@@ -280,4 +280,4 @@ def fleet(folder: Path, *options: str, shards: int = 4) -> Iterator[Fleet]:
     """An endpoint with a source of some shards and a destination that has a stream, too; nothing runs yet."""
     tables = (f"{SOURCE}:NEW_AND_OLD_IMAGES:{shards}", DESTINATION, f"{OTHER}:none")
     with steered(*tables) as endpoint:
-        yield Fleet(endpoint, Cli(folder, {"AWS_ENDPOINT_URL": endpoint.url}), options)
+        yield Fleet(endpoint, Cli(folder, {"AWS_ENDPOINT_URL": endpoint.url}), ("--task-name", TASK, *options))

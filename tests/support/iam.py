@@ -35,6 +35,8 @@ ADMINISTRATOR = "testing"
 
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/")
 _WILDCARDS = {"*": ".*", "?": "."}
+_OF_JSON = {"dynamodb", "dynamodbstreams", "sqs"}
+"""Services that tell errors in JSON."""
 _S3_ACTIONS = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
 
 
@@ -249,6 +251,7 @@ def _removed(bucket: str, body: bytes) -> list[str]:
 
 
 _check_as_signed = IAMRequest.check_action_permitted
+_authorize = ActionAuthenticatorMixin._authenticate_and_authorize_action
 
 
 def _check_action_permitted(self: Any, resource: str) -> None:
@@ -257,50 +260,39 @@ def _check_action_permitted(self: Any, resource: str) -> None:
     _check_as_signed(self, resource)
 
 
-def _as_json(refusal: AccessDeniedError, resource: str) -> JsonRESTError:
-    [sentence] = re.findall(r"<Message>(.*)</Message>", refusal.get_body())
-    return JsonRESTError("AccessDeniedException", f"{sentence} on resource: {resource}")
+def _judge(self: Any, request: type, resource: str = "*") -> None:
+    """Judge a call by what it is about; what the administrator calls is not judged."""
+    if f"Credential={ADMINISTRATOR}/" in self.headers.get("Authorization", ""):
+        return
+    if self.service_name in {"dynamodb", "dynamodbstreams"}:
+        asked = _dynamodb_calls(self._get_action(), self.region, json.loads(self.raw_body))
+    else:
+        removed = _removed(resource, self.raw_body) if self.service_name == "s3" else []
+        asked = [(self._get_action(), each) for each in removed or [resource]]
+    for operation, each in asked:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self, "_get_action", lambda judged=operation: judged)
+            try:
+                _authorize(self, request, each)
+            except AccessDeniedError as refusal:
+                if self.service_name not in _OF_JSON:
+                    raise
+                [sentence] = re.findall(r"<Message>(.*)</Message>", refusal.get_body())
+                raise JsonRESTError("AccessDeniedException", f"{sentence} on resource: {each}") from None
+
+
+def _describe_global_table(_self: Any) -> None:
+    raise JsonRESTError("GlobalTableNotFoundException", "There is no such global table.")
 
 
 @contextmanager
 def judging_aws() -> Iterator[JudgingAws]:
     """Start one. moto judges DynamoDB's calls by the resource ``*``: here they are judged as IAM does."""
-    authorize = ActionAuthenticatorMixin._authenticate_and_authorize_action
-
-    def judge(self: Any, request: type, resource: str = "*") -> None:
-        if f"Credential={ADMINISTRATOR}/" in self.headers.get("Authorization", ""):
-            return
-        if self.service_name in {"dynamodb", "dynamodbstreams"}:
-            judge_dynamodb(self, request)
-            return
-        removed = _removed(resource, self.raw_body) if self.service_name == "s3" else []
-        for each in removed or [resource]:
-            try:
-                authorize(self, request, each)
-            except AccessDeniedError as refusal:
-                if self.service_name != "sqs":
-                    raise
-                raise _as_json(refusal, each) from None
-
-    def judge_dynamodb(handler: Any, request: type) -> None:
-        for operation, resource in _dynamodb_calls(
-            handler._get_action(), handler.region, json.loads(handler.raw_body)
-        ):
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(handler, "_get_action", lambda judged=operation: judged)
-                try:
-                    authorize(handler, request, resource)
-                except AccessDeniedError as refusal:
-                    raise _as_json(refusal, resource) from None
-
-    def describe_global_table(_self: Any) -> None:
-        raise JsonRESTError("GlobalTableNotFoundException", "There is no such global table.")
-
     with pytest.MonkeyPatch.context() as patch, EmbeddedAws() as embedded:
         patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
-        patch.setattr(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", judge)
+        patch.setattr(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", _judge)
         patch.setattr(IAMRequest, "check_action_permitted", _check_action_permitted)
-        patch.setattr(DynamoHandler, "describe_global_table", describe_global_table, raising=False)
+        patch.setattr(DynamoHandler, "describe_global_table", _describe_global_table, raising=False)
         aws = JudgingAws(embedded.endpoint_url)
         server: Any = embedded._server
         server.app = _Recorder(server.app, aws)

@@ -47,8 +47,7 @@ NAME = "orders"
 GUARD = "guard"
 SCHEMA = KeySchema(KeyAttribute("id", "S"))
 KEYS = KeyReader(SCHEMA)
-_MOST_BATCHES = 400
-"""More than any run needs that comes to an end."""
+_MOST_BATCHES = 400  # more than any run needs that comes to an end
 
 
 class CrashError(Exception):
@@ -154,7 +153,8 @@ class Side:
 
     def changes(self, begin: int, end: int) -> list[Change]:
         read = [
-            read_record(json.dumps(each).encode(), KEYS, self.items.arn) for each in self.entries[begin:end]
+            read_record(json.dumps(each).encode(), KEYS, self.items.stream.arn)
+            for each in self.entries[begin:end]
         ]
         assert all(isinstance(each, Change) for each in read)
         return cast("list[Change]", read)

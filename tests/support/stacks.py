@@ -11,12 +11,8 @@ TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
 REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/tools/asyncrep"
 ROLE = "arn:aws:iam::210987654321:role/Replicate"
 
-_FUNCTION = {
-    "StreamArn": STREAM,
-    "ReplicaRegion": "eu-west-1",
-    "CodeBucket": "code",
-    "CodeKey": "asyncrep.zip",
-}
+_CODE = {"CodeBucket": "code", "CodeKey": "asyncrep.zip"}
+_FUNCTION = {"StreamArn": STREAM, "ReplicaRegion": "eu-west-1", **_CODE}
 _CONTAINER = {
     "Subnets": "subnet-11111111,subnet-22222222",
     "SecurityGroups": "sg-11111111",
@@ -27,6 +23,7 @@ _WATCHED = {"AlarmTopicArn": TOPIC}
 LEAST = {
     "replicator": _FUNCTION,
     "mirror": _FUNCTION,
+    "backup": {"StreamArn": STREAM, **_CODE},
     "worker": {
         "SourceStreamArn": STREAM,
         "Destination": "eu-west-1/copies",
@@ -69,6 +66,17 @@ MOST = {
         "GuardTable": "guard",
         "CreateGuardTable": "false",
         "Enabled": "true",
+    },
+    "backup": {
+        **LEAST["backup"],
+        **_WATCHED,
+        "Bucket": "backups-of-ours",
+        "Prefix": "incremental/daily",
+        "KeyOrder": "id",
+        "Where": "status=active,n>=5",
+        "Events": "INSERT,MODIFY",
+        "TtlDeletes": "false",
+        "BatchSize": "1000",
     },
     "worker": {
         **LEAST["worker"],

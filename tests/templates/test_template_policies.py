@@ -6,16 +6,17 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 import asyncrep
 from asyncrep.cli import permissions
-from asyncrep.handlers import ReplicaSettings, replicate_handler
+from asyncrep.handlers import BackupSettings, ReplicaSettings, backup_handler, replicate_handler
 from asyncrep.handlers.runtime import Container
 from tests.support import engines
 from tests.support.cloudformation import Stack, read
 from tests.support.grants import actions, called_in, granted, of, recorded, tables
-from tests.support.iam import allows, uses
+from tests.support.iam import allows, judging_aws, uses
 from tests.support.lambdas import SUCCESS, event, put, remove
 from tests.support.scenario import item
 from tests.support.stacks import IDS, LEAST, MOST, ROLE, STACKS, STREAM
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 WITHOUT_RESOURCE = {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
 """Actions for which IAM knows no resource."""
+OBJECTS = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
+"""Actions on the objects of the table's folder."""
 
 
 every_stack = pytest.mark.parametrize(("name", "given"), STACKS, ids=IDS)
@@ -42,6 +45,9 @@ def test_roles_name_exact_actions_on_exact_resources(name: str, given: Mapping[s
                 assert resource == f"{STREAM.partition('/stream/')[0]}/stream/*"
             elif action in WITHOUT_RESOURCE:
                 assert resource == "*"
+            elif action in OBJECTS:
+                assert resource.endswith("/orders/*")
+                assert "*" not in resource.removesuffix("*")
             else:
                 assert "*" not in resource, action
                 assert resource.startswith(("arn:aws:", "<")), resource
@@ -135,13 +141,57 @@ def test_a_function_s_role_is_enough_for_its_handler_and_nothing_in_it_is_unused
     assert [pair for pair, is_used in uses(policy, noted.calls).items() if not is_used] == []
 
 
-@pytest.mark.parametrize("name", ["replicator", "mirror"])
+FUNCTIONS = ["replicator", "mirror", "backup"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_lambda_reads_the_stream_for_the_function(name: str) -> None:
     stack = Stack(name, LEAST[name])
     assert actions(stack, "Role", "ReadStream") == called_in("streams.py", "dynamodbstreams", "dynamodb")
     assert actions(stack, "Role", "ListStreams") == {"dynamodb:ListStreams"}
     assert actions(stack, "Role", "SendDeadLetters") == called_in("queues.py", "sqs", "sqs")
     assert stack.statements("Role")["SendDeadLetters"]["Resource"] == "<DeadLetters.Arn>"
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"Prefix": "some/where", "KeyOrder": "id"}], ids=["table-asked", "key-told"]
+)
+def test_a_backup_s_role_is_enough_for_its_handler_and_nothing_in_it_is_unused(
+    more: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack("backup", {**LEAST["backup"], "Bucket": "backups-of-ours", **more})
+    document = stack.policy("Role")
+    statements = [
+        each for each in document["Statement"] if each["Sid"] in {"AskForKey", "WriteBackup", "ListBackup"}
+    ]
+    policy = {**document, "Statement": statements}
+    first = item("a", n=1)
+    again = put(first, 1)
+    late = [put(item("b"), 4), put(first, 5, old=first), remove(item("never"), 6)]
+    [function] = stack.of_type("AWS::Lambda::Function").values()
+    variables = {**function["Environment"]["Variables"], "DeadLetter": ""}
+    with judging_aws() as aws, tables(engines.moto(aws.url), (stack.region, "orders")):
+        s3 = boto3.client("s3", region_name=stack.region, endpoint_url=aws.url)
+        s3.create_bucket(Bucket="backups-of-ours")
+        user = aws.user(policy)
+        for name, value in {**user, "AWS_ENDPOINT_URL": aws.url, "AWS_DEFAULT_REGION": stack.region}.items():
+            monkeypatch.setenv(name, value)
+        container = Container()
+        handler = backup_handler(BackupSettings.from_environment(variables), container=container)
+        try:
+            for records in ([again, put(item("b"), 2), remove(item("b"), 3)], [again], late):
+                assert handler(event(*records), None) == SUCCESS
+        finally:
+            container.close()
+        prefix = f"{more['Prefix']}/orders/" if "Prefix" in more else "orders/"
+        kept = [each["Key"] for each in s3.list_objects_v2(Bucket="backups-of-ours")["Contents"]]
+        for name in kept:
+            s3.delete_object(Bucket="backups-of-ours", Key=name)
+        s3.delete_bucket(Bucket="backups-of-ours")
+    calls = aws.of(user)
+    assert [len(kept), *{name.rpartition("/")[0] + "/" for name in kept}] == [2, prefix]
+    assert {call.pair for call in calls if not allows(policy, call)} == set()
+    assert [pair for pair, is_used in uses(policy, calls).items() if not is_used] == []
 
 
 @pytest.mark.parametrize("name", ["replicator", "mirror"])
@@ -155,7 +205,7 @@ def test_for_another_account_a_function_assumes_the_role_and_may_write_nothing_i
     )
 
 
-@pytest.mark.parametrize("name", ["replicator", "mirror"])
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_variable_of_a_function_is_one_that_the_handler_reads(name: str) -> None:
     settings = Path(asyncrep.__file__).parent / "handlers" / "settings.py"
     known = {

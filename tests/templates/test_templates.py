@@ -75,6 +75,8 @@ def test_parameters_that_people_give_are_taken(name: str, given: Mapping[str, st
         ("replicator", "ReplicaTable", ["*", "a", "eu-west-1/orders", "or ders", "${AWS::Region}"]),
         ("replicator", "ReplicaRegion", ["*", "", "Ireland", "eu-west-1/orders"]),
         ("mirror", "GuardTable", ["*", "", "guard/*"]),
+        ("backup", "Bucket", ["*", "a", "Bucket", "backups/orders", "s3://backups"]),
+        ("backup", "Prefix", ["*", "/", "a/", "/a", "a/*", "a?", "${*}", "a b"]),
         ("worker", "Destination", ["orders", "*/orders", "eu-west-1/*", "eu-west-1/"]),
         ("worker", "TaskName", ["", "*", "a,b", "a b"]),
         ("worker", "MetricNamespace", ["AWS/DynamoDB", "*", "", ":a", "a,b"]),
@@ -119,7 +121,7 @@ def test_alarms_are_described_and_look_back_no_longer_than_cloudwatch_allows(nam
         assert period * periods <= (604_800 if period >= 3_600 else 86_400)
 
 
-@pytest.mark.parametrize("name", ["replicator", "mirror"])
+@pytest.mark.parametrize("name", ["replicator", "mirror", "backup"])
 def test_a_function_s_alarms_watch_what_can_go_wrong(name: str) -> None:
     found = alarms(Stack(name, {**LEAST[name], "MaximumBehindSeconds": "300"}))
     assert {(each["Namespace"], each["MetricName"], each["Threshold"]) for each in found.values()} == {
@@ -194,13 +196,33 @@ def test_a_worker_s_service_replaces_workers_and_takes_bad_deployments_back() ->
     assert service["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
 
 
+def test_a_backup_s_bucket_is_its_own_unless_there_is_one() -> None:
+    own, existing = Stack("backup", LEAST["backup"]), Stack("backup", MOST["backup"])
+    kinds = ("AWS::S3::Bucket", "AWS::S3::BucketPolicy")
+    assert [len(own.of_type(kind)) for kind in kinds] == [1, 1]
+    assert [len(existing.of_type(kind)) for kind in kinds] == [0, 0]
+    assert (
+        "LifecycleConfiguration" not in own.of_type("AWS::S3::Bucket")["Backups"]
+    )  # history is kept for ever
+    [policy] = own.of_type("AWS::S3::BucketPolicy").values()
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == (
+        "Deny",
+        {"Bool": {"aws:SecureTransport": "false"}},
+    )
+    outputs = [stack._resolved(stack.text["Outputs"]["Folder"]["Value"]) for stack in (own, existing)]
+    assert outputs == ["s3://<Backups>/orders", "s3://backups-of-ours/incremental/daily/orders"]
+
+
 @each_template
 def test_queues_are_encrypted_and_keep_messages_as_long_as_queues_can(name: str) -> None:
     for queue in Stack(name, LEAST[name]).of_type("AWS::SQS::Queue").values():
         assert queue == {"MessageRetentionPeriod": 1_209_600, "SqsManagedSseEnabled": True}
 
 
-@pytest.mark.parametrize(("name", "enabled"), [("replicator", "true"), ("mirror", "false")])
+@pytest.mark.parametrize(
+    ("name", "enabled"), [("replicator", "true"), ("mirror", "false"), ("backup", "true")]
+)
 def test_a_mirror_waits_for_the_other_region_s_stack(name: str, enabled: str) -> None:
     [mapping] = Stack(name, LEAST[name]).of_type("AWS::Lambda::EventSourceMapping").values()
     assert mapping["Enabled"] == enabled

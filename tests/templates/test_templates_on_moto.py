@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from asyncrep.cli.template import read_template
-from asyncrep.handlers.settings import ReplicaSettings
+from asyncrep.handlers.settings import BackupSettings, ReplicaSettings
 from tests.support import engines
 from tests.support.cloudformation import Stack
 from tests.support.stacks import IDS, LEAST, MOST, REGION, STACKS, STREAM
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 
-DROPPED_KINDS = {"AWS::CloudWatch::Alarm", "AWS::Scheduler::Schedule"}
+DROPPED_KINDS = {"AWS::CloudWatch::Alarm", "AWS::S3::BucketPolicy", "AWS::Scheduler::Schedule"}
 """Moto makes none of these, and says nothing of it in its answers; test_templates.py looks at the text instead."""
 LOST_OF_TASKS = {
     "cpu",
@@ -121,6 +121,8 @@ class Aws:
                 found[f"{key}.Arn"] = asked["Attributes"]["QueueArn"]
             elif kind == "AWS::IAM::Role":
                 found[f"{key}.Arn"] = self.client("iam").get_role(RoleName=names[key])["Role"]["Arn"]
+            elif kind == "AWS::S3::Bucket":
+                found[f"{key}.Arn"] = f"arn:aws:s3:::{names[key]}"
             elif kind == "AWS::Logs::LogGroup":
                 [group] = self.client("logs").describe_log_groups(logGroupNamePrefix=names[key])["logGroups"]
                 found[f"{key}.Arn"] = group["logGroupArn"]
@@ -255,6 +257,37 @@ def test_a_replicator_s_selection_reaches_the_function(aws: Aws) -> None:
     assert dict(selection.rename) == {"old": "new"}
 
 
+@stacks_of("backup")
+def test_a_backup_s_settings_reach_the_function(made: Made) -> None:
+    found = made.aws.client("lambda").get_function_configuration(FunctionName=made.physical("Function"))
+    settings = BackupSettings.from_environment(found["Environment"]["Variables"])
+    given = made.stack.parameters
+    bucket = given["Bucket"] or made.physical("Backups")
+    assert (settings.place.bucket, settings.place.prefix) == (bucket, given["Prefix"])
+    assert (settings.region, str(settings.dead_letters)) == (REGION, made.physical("DeadLetters"))
+    assert settings.key_order == (("id",) if given["KeyOrder"] else None)
+    assert [str(each.name) for each in settings.selection.where] == (
+        ["status", "n"] if given["Where"] else []
+    )
+    assert settings.selection.ttl_deletes == (given["TtlDeletes"] == "true")
+    assert found["Handler"] == "asyncrep.handlers.entry.backup"
+
+
+def test_a_backup_makes_a_bucket_that_keeps_versions_and_is_not_public(aws: Aws) -> None:
+    made = aws.make("backup", {**LEAST["backup"], "KeepVersionsDays": "90"}, "backup-90-days")
+    s3, bucket = aws.client("s3"), made.physical("Backups")
+    [encryption] = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert encryption["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    # Of the rest moto makes nothing: it is the template that counts.
+    [wanted] = made.stack.of_type("AWS::S3::Bucket").values()
+    assert wanted["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(wanted["PublicAccessBlockConfiguration"].values()) == {True}
+    assert wanted["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    [rule] = wanted["LifecycleConfiguration"]["Rules"]
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": "90"}
+    assert made.stack.resources["Backups"]["DeletionPolicy"] == "Retain"
+
+
 def test_a_mirror_makes_the_guard_table_of_its_own_region(aws: Aws) -> None:
     made = aws.make("mirror", LEAST["mirror"], "mirror-least")
     dynamodb = aws.client("dynamodb")
@@ -304,7 +337,7 @@ def test_services_are_as_the_template_says_but_for_what_moto_forgets(made: Made)
     assert {key for key, each in expected.items() if found.get(key) != each} == LOST_OF_SERVICES
 
 
-@stacks_of("replicator", "mirror", "worker")
+@stacks_of("replicator", "mirror", "backup", "worker")
 def test_dead_letters_lie_in_an_encrypted_queue_for_two_weeks(made: Made) -> None:
     found = made.aws.client("sqs").get_queue_attributes(
         QueueUrl=made.physical("DeadLetters"), AttributeNames=["All"]

@@ -36,6 +36,7 @@ SPELLED = {
         "dynamodb:PutItem",
         "dynamodb:UpdateItem",
     },
+    "s3:HeadObject": {"s3:GetObject"},
     "s3:ListObjectsV2": {"s3:ListBucket"},
     "s3:DeleteObjects": {"s3:DeleteObject"},
 }
