@@ -6,10 +6,11 @@ balance between workers comes from leases that expire or are stolen, which takes
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ import aioboto3
 from asyncrep import open_table
 from asyncrep.aws.leases import TASK_PREFIX, open_lease_table
 from asyncrep.aws.streams import open_streams
+from asyncrep.flow.tasks import beside
 from asyncrep.options import Limits
-from asyncrep.replicate.events import ShardLeft
 from asyncrep.replicate.policy import Policy
 from asyncrep.replicate.worker import find_stream, prepare_worker
 from benchmarks.contestants import contest
@@ -29,13 +30,15 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator
 
-    from asyncrep.replicate.events import ReplicationEvent
+    from asyncrep.aws.leases import LeaseTable
     from asyncrep.replicate.worker import Worker
+
+_LOOK_SECONDS = 0.2
 
 
 @asynccontextmanager
-async def opened(options: argparse.Namespace) -> AsyncIterator[Worker]:
-    """A worker that stops when it has followed its share of the shards to their ends."""
+async def opened(options: argparse.Namespace) -> AsyncIterator[tuple[Worker, LeaseTable]]:
+    """A worker, and the leases of its task; where there are to be several workers each has its share."""
     session = aioboto3.Session(**contest.CREDENTIALS)
     async with (
         open_table(f"{options.url}/primary", session=session) as primary,
@@ -49,29 +52,25 @@ async def opened(options: argparse.Namespace) -> AsyncIterator[Worker]:
         policy = Policy(options.guard, VERSION)
         destination = copy.limited(Limits(concurrency=options.concurrency))
         applier = await policy.applier(destination, create_guard=True)
-        ended = 0
-
-        def tell(event: ReplicationEvent) -> None:
-            nonlocal ended
-            if isinstance(event, ShardLeft):
-                ended += 1
-                if ended == share:
-                    worker.stop()
-
-        worker = await prepare_worker(stream, [applier], leases, tell=tell, name=options.name)
-        shards = await leases.list()
-        share = len(shards) // options.workers
+        worker = await prepare_worker(stream, [applier], leases, name=options.name)
         if options.name is None and options.workers > 1:
-            for number, lease in enumerate(shards):
+            for number, lease in enumerate(await leases.list()):
                 await leases.take(lease, _name(number % options.workers))
-        yield worker
+        yield worker, leases
 
 
 async def contend(options: argparse.Namespace) -> None:
-    """Follow, and say how many records were read."""
-    async with opened(options) as worker:
+    """Follow to the end of all shards, and say how many records were read."""
+    async with opened(options) as (worker, leases), beside(stop_at_end(worker, leases)):
         await worker.run()
     contest.finished(worker.figures.read)
+
+
+async def stop_at_end(worker: Worker, leases: LeaseTable) -> None:
+    """Stop a worker when all shards are done with, its own and those of others."""
+    while not all(lease.is_finished for lease in await leases.list()):
+        await asyncio.sleep(_LOOK_SECONDS)
+    worker.stop()
 
 
 async def prepare(options: argparse.Namespace) -> None:
@@ -81,18 +80,28 @@ async def prepare(options: argparse.Namespace) -> None:
 
 
 def run_workers(options: argparse.Namespace) -> None:
-    """Have processes follow, and say how many records they have read together."""
+    """Have processes follow, which end when this one does, and say how many records they have read together.
+
+    Raises:
+        ValueError: one of them has ended with an error.
+    """
     words = (sys.executable, "-m", "benchmarks.contestants.asyncrep_replicate", *sys.argv[1:])
-    workers = [
-        subprocess.Popen(
-            [*words, "--task", options.task, "--name", _name(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for number in range(options.workers)
-    ]
-    answers = [json.loads(worker.communicate()[0]) for worker in workers]
-    contest.finished(sum(answer["items"] for answer in answers))
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*words, "--task", options.task, "--name", _name(number)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            for number in range(options.workers)
+        ]
+        answers = [worker.stdout.read() for worker in workers if worker.stdout is not None]
+    if any(worker.returncode for worker in workers):
+        message = f"workers ended with {[worker.returncode for worker in workers]}"
+        raise ValueError(message)
+    contest.finished(sum(json.loads(answer)["items"] for answer in answers))
 
 
 def _name(number: int) -> str:
