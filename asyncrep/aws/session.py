@@ -126,8 +126,7 @@ async def open_s3_client(
 
     Args:
         place: what is opened, for messages.
-        region: the bucket's Region, which saves a redirection; by default the session's.
-        session: the caller's session.
+        region: the bucket's Region, which saves a redirection; by default that of ``session``, the caller's.
         endpoint_url: another endpoint than the Region's or the environment's.
         profile: a profile of the AWS config files, instead of ``session``.
         role_arn: a role to assume with those credentials.
@@ -136,11 +135,13 @@ async def open_s3_client(
         UsageError: the role or the endpoint is malformed.
         CredentialsError: the profile does not exist, or the role cannot be assumed.
     """
-    means = _Means(session, profile, role_arn)
     elsewhere = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     # BUCKET.localhost is a name that not every system knows.
-    settings: dict[str, Any] = {"s3": {"addressing_style": "path"}} if elsewhere else {}
-    settings["max_pool_connections"] = _CONNECTIONS
+    settings = {
+        "max_pool_connections": _CONNECTIONS,
+        "s3": {"addressing_style": "path"} if elsewhere else None,
+    }
+    means = _Means(session, profile, role_arn)
     async with _opened("s3", place, means, region, endpoint_url, settings) as client:
         yield client
 

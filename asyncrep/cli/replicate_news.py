@@ -11,6 +11,7 @@ from asyncrep.change import Change
 from asyncrep.cli.render import plural, printable
 from asyncrep.cli.replicate_terms import short_checkpoint, short_shard
 from asyncrep.replicate.events import (
+    STREAM,
     Conflicted,
     DataLost,
     Progressed,
@@ -164,6 +165,8 @@ def _from(checkpoint: str) -> str:
 def _failure(news: Stalled | Conflicted | Refused) -> str:
     shard, reason = short_shard(news.shard), _ended(news.reason)
     match news:
+        case Stalled(destination=destination) if destination == STREAM:
+            return f"Shard {shard} cannot be read at the moment: {reason}"
         case Stalled(destination=destination, changes=changes):
             what = f"{plural(changes, 'change') if changes else 'the checkpoint'} of shard {shard}"
             return f"{destination} does not take {what} at the moment: {reason}"

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from asyncrep.change import Change, Unreadable
 
 
+STREAM = "the stream"
+LEASE_TABLE = "the lease table"
+"""What a shard can be stalled by besides its destinations."""
+
+
 class ShardState(StrEnum):
     """What a worker is doing with a shard."""
 
@@ -166,7 +171,7 @@ class Conflicted:
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """A destination, or the lease table, does not take what is to be written; it is tried again.
+    """A destination, the lease table or the stream does not do its part; it is tried again.
 
     ``millis_behind`` is how old the first of the changes is by now; None where nobody knows.
     """

@@ -40,11 +40,11 @@ class Folder:
     the same table. What an object holds that has no number (a backfill put it there, or another tool), or one
     of another table, is taken to be older.
 
-    Limits: a deleted object has no number. A put that comes again after the deletion makes the object anew,
-    until the deletion comes again as well, as it does when records are read again in their order; in the
-    history both are there twice. And S3 knows an object by the digest of its content unless a KMS key
-    encrypts it: one that was changed, and changed back, between a look at it and the put that follows is not
-    noticed.
+    Limits: a deleted object has no number. A put that comes again after the deletion, or was still on its way,
+    makes the object anew, until the deletion comes again as well, as it does when records are read again in
+    their order; in the history both are there twice. And S3 knows an object by the digest of its content unless
+    a KMS key encrypts it: one that was changed, and changed back, between a look at it and the put that follows
+    is not noticed.
 
     Requests: one for a new item, two for the first change of a known item in a batch (one to look at it) and
     one for each further change of it.

@@ -12,6 +12,8 @@ from asyncrep.flow.permission import permitted_by
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.flow.tasks import side_by_side, until
 from asyncrep.replicate.events import (
+    LEASE_TABLE,
+    STREAM,
     Conflicted,
     DataLost,
     Progressed,
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 
 HELD_SECONDS = 60.0
 """After so long a change that cannot be applied, and has no place to go, is tried once more."""
-
-_LEASE_TABLE = "the lease table"
 
 _RETRY = RetryPolicy(first=0.5, longest=20.0)
 
@@ -138,6 +138,7 @@ class Follower:
 
     async def _apply(self, page: ShardPage) -> None:
         figures, means = self._figures, self._means
+        figures.troubles.pop(STREAM, None)
         if page.lost:
             means.figures.gaps += 1
             means.tell(DataLost(figures.shard, page.lost))
@@ -162,11 +163,11 @@ class Follower:
                 await self._lease.checkpoint(sequence, millis_behind)
             except ServiceError as error:
                 tries += 1
-                self._figures.troubles[_LEASE_TABLE] = Trouble(str(error))
-                self._means.tell(Stalled(self._figures.shard, _LEASE_TABLE, 0, str(error)))
+                self._figures.troubles[LEASE_TABLE] = Trouble(str(error))
+                self._means.tell(Stalled(self._figures.shard, LEASE_TABLE, 0, str(error)))
                 await self._wait(self._means.retry.delay(tries))
             else:
-                self._figures.troubles.pop(_LEASE_TABLE, None)
+                self._figures.troubles.pop(LEASE_TABLE, None)
                 return
 
     async def _bring(self, applier: Applier, changes: Sequence[Change]) -> None:

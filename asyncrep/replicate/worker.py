@@ -20,10 +20,13 @@ from asyncrep.repair.rules import check_writable
 from asyncrep.replicate.catch_up import CatchUp
 from asyncrep.replicate.coordinator import Coordinator
 from asyncrep.replicate.events import (
+    LEASE_TABLE,
+    STREAM,
     Remark,
     ShardFigures,
     ShardLeft,
     ShardTaken,
+    Stalled,
     Trouble,
     WorkerFigures,
     WorkerStarted,
@@ -47,8 +50,6 @@ if TYPE_CHECKING:
     from asyncrep.replicate.dead_letters import DeadLetters
     from asyncrep.replicate.events import Tell
     from asyncrep.replicate.held import HeldLease
-
-_STREAM = "the stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +189,7 @@ class Worker:
                     if isinstance(error, StreamNotFoundError):
                         raise
                     tries = tries + 1 if figures.records == before else 1
-                    figures.troubles[_STREAM] = Trouble(str(error))
-                    await until(self._means.stopping, self._means.clock.sleep(self._means.retry.delay(tries)))
+                    await self._stalled(figures, STREAM, error, tries)
                     continue
                 if ended:
                     await self._finish(lease, figures)
@@ -227,10 +227,15 @@ class Worker:
                 await lease.finish()
             except ServiceError as error:
                 tries += 1
-                figures.troubles[_STREAM] = Trouble(str(error))
-                await until(self._means.stopping, self._means.clock.sleep(self._means.retry.delay(tries)))
+                await self._stalled(figures, LEASE_TABLE, error, tries)
             else:
                 return
+
+    async def _stalled(self, figures: ShardFigures, by: str, error: ServiceError, tries: int) -> None:
+        """Tell what a shard is stalled by, and wait before that is tried again."""
+        figures.troubles[by] = Trouble(str(error))
+        self._means.tell(Stalled(figures.shard, by, 0, str(error)))
+        await until(self._means.stopping, self._means.clock.sleep(self._means.retry.delay(tries)))
 
     def _reader(self, lease: HeldLease) -> ShardReader:
         return ShardReader(

@@ -68,7 +68,7 @@ async def contend(options: argparse.Namespace) -> None:
 
 async def stop_at_end(worker: Worker, leases: LeaseTable) -> None:
     """Stop a worker when all shards are done with, its own and those of others."""
-    while not all(lease.is_finished for lease in await leases.list()):
+    while not all(lease.is_finished for lease in await leases.list()):  # noqa: ASYNC110 - nobody tells of others
         await asyncio.sleep(_LOOK_SECONDS)
     worker.stop()
 

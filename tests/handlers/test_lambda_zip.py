@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from asyncrep.items.incremental import object_name
 from tests.support import engines
+from tests.support.buckets import bucket_on
 from tests.support.lambdas import SUCCESS, event, put, remove
-from tests.support.scenario import item
+from tests.support.scenario import item, key
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_lambda.py"
 REGION = "eu-west-1"
@@ -114,6 +116,31 @@ def test_a_function_of_it_replicates_a_put_and_a_deletion(function, moto_url):
         )
         assert answers == [SUCCESS] * 3
         assert engine.items(table, REGION) == [item("a", n=1)]
+    finally:
+        engine.delete_tables()
+
+
+def test_a_function_of_it_backs_up_every_change(function, moto_url):
+    engine = engines.moto(moto_url)
+    table = engine.create_table(region=REGION)
+    images = [item("a", n=1), item("a", n=2), item("b")]
+    records = [put(image, number, table=table) for number, image in enumerate(images)]
+    for record in records:
+        record["eventSourceARN"] = record["eventSourceARN"].replace("us-east-1", REGION)
+    try:
+        with bucket_on(moto_url) as bucket:
+            answers = function(
+                "backup",
+                [event(*records), event(records[0]), {}],
+                BackupBucket=bucket.name,
+                BackupPrefix="/daily/",
+                BackupRegion="us-east-1",
+                AWS_ENDPOINT_URL=moto_url,
+            )
+            assert answers == [SUCCESS] * 3
+            name = f"daily/{table}/{object_name(key('a'))}"
+            assert bucket.history(name) == [item("a", n=1), item("a", n=2)]
+            assert len(bucket.names()) == 2
     finally:
         engine.delete_tables()
 

@@ -7,7 +7,7 @@ import pytest
 from asyncrep import S3Place, UsageError
 from asyncrep.aws.queues import QueueRef
 from asyncrep.change import ChangeKind
-from asyncrep.handlers import ReplicaSettings, entry, replicate_handler
+from asyncrep.handlers import BackupSettings, ReplicaSettings, backup_handler, entry, replicate_handler
 from asyncrep.location import TableRef
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/letters"
@@ -106,6 +106,66 @@ def test_a_wrong_setting_is_named(environment, sentence):
     assert "\n" not in str(refused.value)
 
 
+# ── Backups ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_backup_needs_a_bucket_and_nothing_else():
+    settings = BackupSettings.from_environment({"BackupBucket": "backups"})
+    assert settings == BackupSettings(S3Place("backups"))
+    assert (settings.region, settings.key_order, settings.dead_letters) == (None, None, None)
+
+
+def test_the_names_of_dynamodb_replicator_s_backup_mean_what_they_meant():
+    settings = BackupSettings.from_environment({
+        "BackupBucket": "backups",
+        "BackupPrefix": "/incremental/daily/",
+        "BackupRegion": "eu-west-1",
+        "TurnoverRole": "BEFORE",
+        "TurnoverAt": "1777593600000",
+    })  # fmt: skip
+    assert settings.place == S3Place("backups", "incremental/daily")
+    assert settings.region == "eu-west-1"
+    assert settings.selection.turnover is not None
+    assert settings.selection.turnover.at == 1777593600000
+
+
+def test_what_is_kept_is_selected_as_it_is_for_replicas():
+    settings = BackupSettings.from_environment({
+        "BackupBucket": "backups",
+        "BackupKeyOrder": 'id, "a,b"',
+        "Where": "status=active",
+        "Events": "INSERT,MODIFY",
+        "TtlDeletes": "no",
+        "DeadLetter": QUEUE,
+    })  # fmt: skip
+    assert settings.key_order == ("id", "a,b")
+    assert settings.selection.events == {ChangeKind.INSERT, ChangeKind.MODIFY}
+    assert (len(settings.selection.where), settings.selection.ttl_deletes) == (1, False)
+    assert settings.dead_letters == QueueRef(QUEUE, "eu-west-1")
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"BackupBucket": " "}, "BackupBucket is not set"),
+        ({"BackupBucket": "Backups"}, 'BackupBucket: "Backups" .* is not a bucket name'),
+        ({"BackupBucket": "backups/daily"}, 'BackupBucket: "backups/daily" .* belongs into BackupPrefix'),
+        ({"BackupBucket": "s3://backups"}, "BackupBucket: .* is not a bucket name"),
+        ({"BackupRegion": "Ireland"}, 'BackupRegion: "Ireland" .* is not a Region'),
+        ({"BackupKeyOrder": "a,b,c"}, 'BackupKeyOrder: "a,b,c" is not a key'),
+        ({"BackupKeyOrder": "a,a"}, 'BackupKeyOrder: "a,a" is not a key'),
+        ({"BackupKeyOrder": ","}, 'BackupKeyOrder: "," is not a key'),
+        ({"WithoutAttributes": "secret"}, "A backup holds whole items: Attributes, WithoutAttributes"),
+        ({"TurnoverRole": "AFTER"}, "TurnoverRole: A turnover needs both"),
+        ({"DeadLetter": "letters.jsonl"}, "DeadLetter: a function's own files are gone with it"),
+    ],
+)
+def test_a_wrong_setting_of_a_backup_is_named(environment, sentence):
+    with pytest.raises(UsageError, match=sentence) as refused:
+        BackupSettings.from_environment({"BackupBucket": "backups"} | environment)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_wrong_setting_fails_the_cold_start(monkeypatch):
     monkeypatch.setenv("Guard", "both")
     with pytest.raises(UsageError, match="Guard"):
@@ -113,5 +173,7 @@ def test_a_wrong_setting_fails_the_cold_start(monkeypatch):
     with pytest.raises(UsageError, match="Guard"):
         _ = entry.replicate
     assert callable(entry.segment)
+    with pytest.raises(UsageError, match="BackupBucket is not set"):
+        backup_handler()
     with pytest.raises(AttributeError, match="no attribute 'restore'"):
         _ = entry.restore

@@ -52,10 +52,12 @@ class Application:
                 self._create(key)
             elif self._random.random() < 0.3:
                 self._client.delete_item(TableName=NAME, Key=key, **_is_still(item))
-                self._deleted[key["id"]["S"]] = int(item["version"]["N"])
+                # A mirror that is late may have brought it back below a version that was deleted here before.
+                name, version = key["id"]["S"], int(item["version"]["N"])
+                self._deleted[name] = max(version, self._deleted.get(name, 0))
             else:
-                version = {"N": str(int(item["version"]["N"]) + 1)}
-                self._client.put_item(TableName=NAME, Item=self._item(key, version), **_is_still(item))
+                higher = {"N": str(int(item["version"]["N"]) + 1)}
+                self._client.put_item(TableName=NAME, Item=self._item(key, higher), **_is_still(item))
         except ClientError as error:
             if "Condition" not in str(error):
                 raise
