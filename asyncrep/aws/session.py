@@ -126,7 +126,8 @@ async def open_s3_client(
 
     Args:
         place: what is opened, for messages.
-        region: the bucket's Region, which saves a redirection; by default that of ``session``, the caller's.
+        region: the bucket's Region, which saves a redirection; by default the session's.
+        session: the caller's session.
         endpoint_url: another endpoint than the Region's or the environment's.
         profile: a profile of the AWS config files, instead of ``session``.
         role_arn: a role to assume with those credentials.
@@ -137,12 +138,8 @@ async def open_s3_client(
     """
     elsewhere = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     # BUCKET.localhost is a name that not every system knows.
-    settings = {
-        "max_pool_connections": _CONNECTIONS,
-        "s3": {"addressing_style": "path"} if elsewhere else None,
-    }
-    means = _Means(session, profile, role_arn)
-    async with _opened("s3", place, means, region, endpoint_url, settings) as client:
+    more = {"max_pool_connections": _CONNECTIONS, "s3": {"addressing_style": "path"} if elsewhere else None}
+    async with _opened("s3", place, _Means(session, profile, role_arn), region, endpoint_url, more) as client:
         yield client
 
 

@@ -52,11 +52,9 @@ class Application:
                 self._create(key)
             elif self._random.random() < 0.3:
                 self._client.delete_item(TableName=NAME, Key=key, **_is_still(item))
-                # A mirror that is late may have brought it back below a version that was deleted here before.
-                name, version = key["id"]["S"], int(item["version"]["N"])
-                self._deleted[name] = max(version, self._deleted.get(name, 0))
+                self._deleted[key["id"]["S"]] = self._highest(key, int(item["version"]["N"]))
             else:
-                higher = {"N": str(int(item["version"]["N"]) + 1)}
+                higher = {"N": str(self._highest(key, int(item["version"]["N"])) + 1)}
                 self._client.put_item(TableName=NAME, Item=self._item(key, higher), **_is_still(item))
         except ClientError as error:
             if "Condition" not in str(error):
@@ -69,7 +67,7 @@ class Application:
         row = {"id": {"S": f"{NAME}/{hashlib.sha256(text).hexdigest()}"}}
         buried = self._client.get_item(TableName=GUARD, Key=row, ConsistentRead=True).get("Item")
         there = 0 if buried is None else int(buried["version"]["N"])
-        version = {"N": str(max(there, self._deleted.get(key["id"]["S"], 0)) + 1)}
+        version = {"N": str(self._highest(key, there) + 1)}
         put = {"TableName": NAME, "Item": self._item(key, version)}
         check = {"TableName": GUARD, "Key": row, "ExpressionAttributeNames": {"#v": "version"}}
         self._client.transact_write_items(
@@ -84,6 +82,10 @@ class Application:
                 },
             ]
         )
+
+    def _highest(self, key: dict[str, Any], version: int) -> int:
+        """The version to go on from: a mirror that is late can bring back what was deleted here at a higher one."""
+        return max(version, self._deleted.get(key["id"]["S"], 0))
 
     def _item(self, key: dict[str, Any], version: dict[str, str]) -> dict[str, Any]:
         return key | {"version": version, "by": {"S": f"{self._region} {self._random.randrange(3)}"}}
