@@ -42,7 +42,8 @@ tests: $(VENV)/.test ## Tests; on dynalite too where `make engines` has been run
 
 # More processes than cores: a part of these faults is waiting.
 faults: $(VENV)/.test ## The whole fault suite: throttles, damage, expiry, full disks, kills, simulations (minutes)
-	$(BIN)/pytest tests/faults tests/simulation tests/cli/test_cli_job_runs.py tests/integration/test_jobs_resumed.py -n 4 \
+	$(BIN)/pytest tests/faults tests/simulation tests/cli/test_cli_job_runs.py tests/integration/test_jobs_resumed.py \
+		tests/replication/test_failover.py tests/replication/test_two_way.py -n 4 \
 		-m "long or not long"
 
 engines: .node/.dynalite ## Install the second engine for tests (needs npm)

@@ -6,7 +6,8 @@ import hashlib
 import random
 import threading
 import time
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -18,7 +19,7 @@ from tests.support.fleet import Fleet
 from tests.support.streams_server import Steered, steered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NAME, GUARD = "orders", "asyncrep-guard"
@@ -90,10 +91,22 @@ class Application:
     def _item(self, key: dict[str, Any], version: dict[str, str]) -> dict[str, Any]:
         return key | {"version": version, "by": {"S": f"{self._region} {self._random.randrange(3)}"}}
 
-    def run(self, over: threading.Event) -> None:
-        """Write again and again."""
-        while not over.is_set():
-            self.write()
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Write again and again for the length of the block."""
+        over = threading.Event()
+
+        def write() -> None:
+            while not over.is_set():
+                self.write()
+
+        with ThreadPoolExecutor(1) as pool, closing(self._client):
+            writing = pool.submit(write)
+            try:
+                yield
+            finally:
+                over.set()
+                writing.result()
 
 
 def _is_still(item: dict[str, Any]) -> dict[str, Any]:
@@ -144,21 +157,16 @@ def played(folder: Path, seed: int, seconds: float, *, kills: bool = False) -> N
         workers = [stack.enter_context(fleet.worker()) for fleet in both]
         both[0].wait_until(lambda: all(worker.told("started") for worker in workers))
         applications = [Application(endpoint.url, region, seed) for region in REGIONS]
-        over = threading.Event()
-        threads = [threading.Thread(target=each.run, args=[over]) for each in applications]
-        for thread in threads:
-            thread.start()
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            time.sleep(seconds / 3)
-            for place in PLACES:
-                endpoint.tell("roll", place)
-            if kills:
-                workers[0].kill()
-                workers[0] = stack.enter_context(both[0].worker())
-        over.set()
-        for thread in threads:
-            thread.join()
+        with ExitStack() as writing:
+            for each in applications:
+                writing.enter_context(each.running())
+            for _ in range(3):
+                time.sleep(seconds / 3)  # what they do is the test; how much of it is up to the machine
+                for place in PLACES:
+                    endpoint.tell("roll", place)
+                if kills:
+                    workers[0].kill()
+                    workers[0] = stack.enter_context(both[0].worker())
         assert min(each.writes for each in applications) > 20
         both[0].wait_until(lambda: both[0].items(PLACES[0]) == both[0].items(PLACES[1]))
         fallen_silent(endpoint, both[0].wait_until)

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,28 +228,22 @@ class Load:
     def running(self) -> Iterator[None]:
         """Write for the length of the block."""
         over = threading.Event()
-        failures: list[BaseException] = []
 
         def write() -> None:
-            try:
-                ticks = 0
-                while not over.wait(_TICK):
-                    ticks += 1
-                    self.write(self._batch)
-                    if ticks % 20 == 0:
-                        self.end_a_shard()
-            except BaseException as failure:
-                failures.append(failure)
+            ticks = 0
+            while not over.wait(_TICK):
+                ticks += 1
+                self.write(self._batch)
+                if ticks % 20 == 0:
+                    self.end_a_shard()
 
-        thread = threading.Thread(target=write, name="load")
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-        if failures:
-            raise failures[0]
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write)
+            try:
+                yield
+            finally:
+                over.set()
+                writing.result()
 
     def write(self, count: int) -> None:
         """Write so many times."""
@@ -280,4 +275,6 @@ def fleet(folder: Path, *options: str, shards: int = 4) -> Iterator[Fleet]:
     """An endpoint with a source of some shards and a destination that has a stream, too; nothing runs yet."""
     tables = (f"{SOURCE}:NEW_AND_OLD_IMAGES:{shards}", DESTINATION, f"{OTHER}:none")
     with steered(*tables) as endpoint:
-        yield Fleet(endpoint, Cli(folder, {"AWS_ENDPOINT_URL": endpoint.url}), ("--task-name", TASK, *options))
+        yield Fleet(
+            endpoint, Cli(folder, {"AWS_ENDPOINT_URL": endpoint.url}), ("--task-name", TASK, *options)
+        )

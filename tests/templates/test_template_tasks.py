@@ -31,6 +31,7 @@ from asyncrep.replicate.health import Health, serve_health
 from tests.support import engines
 from tests.support.cli import Cli
 from tests.support.cloudformation import ACCOUNT, Stack
+from tests.support.engines import free_port
 from tests.support.grants import TABLES, called_in, granted, pairs, recorded, tables
 from tests.support.iam import allows, judging_aws, set_items, uses
 from tests.support.scenario import item, items
@@ -124,7 +125,7 @@ LEASES = default_task_table("us-east-1", "orders", [("eu-west-1", "copies")], "n
 
 async def replicate(stack: Stack, engine: Engine) -> None:
     """Run a worker's command until what is written to the source has arrived; but its health port is any."""
-    asked = Asked("replicate", parsed(command(stack)) | {"health_port": 0})
+    asked = Asked("replicate", parsed(command(stack)) | {"health_port": free_port()})
     source, destinations = find_places(list(asked.parameters["tables"]), PlaceOptions())
     groups: list[Any] = [
         asked.group(kind)
