@@ -236,7 +236,9 @@ class LeaseTable:
 
     async def end_catching_up(self, lease: Lease) -> Lease | None:
         """Note that everything that happened while items were copied has been seen to."""
-        return await self._write(lease, lease.owner, lambda now: replace(now, catching_up=False))
+        return await self._write(
+            lease, lease.owner, lambda now: replace(now, copying_since=None, catching_up=False)
+        )
 
     async def remove(self, lease: Lease) -> bool:
         """Remove a lease from the table if it is unchanged; tell whether it is gone."""

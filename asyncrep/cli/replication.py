@@ -160,6 +160,7 @@ class Replication:
         async with AsyncExitStack() as stack:
             task = await stack.enter_async_context(self._opened(clock))
             known = await task.look()
+            await task.check()
             letters = await stack.enter_async_context(self._letters(task.name))
             told: list[Tell] = []
             await stack.enter_async_context(self._health(workers, clock, told))

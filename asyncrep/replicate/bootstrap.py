@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 from asyncrep.errors import LeaseLostError, ServiceError, ThrottledError, UnreachableError, UsageError
 from asyncrep.flow.clock import SystemClock
+from asyncrep.flow.permission import permitted_by
 from asyncrep.flow.tasks import beside, side_by_side
 from asyncrep.options import Limits
 from asyncrep.progress import Note, Silent
 from asyncrep.repair.backfill import backfill
 from asyncrep.replicate.held import HeldLease
 from asyncrep.replicate.selected import SelectedSource
-from asyncrep.replicate.shards import check_same, plan
+from asyncrep.replicate.shards import check_same, is_copying, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,21 +137,29 @@ async def bootstrap(
     """
     observer, clock = observer or Silent(), clock or SystemClock()
     estimate = estimate_copy(stream.table.settings, [table.settings for table in destinations], limits)
-    held = await _hold(stream, leases, task, estimate, clock)
-    if not held:
-        observer.notice(Note("The task goes on where it was, and nothing is copied; --restart copies again."))
-        return
-    claim = await _claim(leases, held, worker, failover, observer, clock)
-    if claim is None:
-        observer.notice(Note("Another worker is copying the items; this one waits until that is done."))
-        return
+    waited = False
+    while True:
+        aside = await _set_aside(stream, leases, task, estimate, clock)
+        if not aside:
+            if not waited:
+                observer.notice(
+                    Note("The task goes on where it was, and nothing is copied; --restart copies again.")
+                )
+            return
+        claim = await _claim(leases, aside, worker, failover, clock)
+        if claim is not None:
+            break
+        if not waited:
+            observer.notice(Note("Another worker is copying the items; this one waits until that is done."))
+        waited = True
     try:
         async with beside(_ours(claim)), beside(_kept(claim)):
             source = stream.table if selection.copies_everything else SelectedSource(stream.table, selection)
             for destination in destinations:
-                report = await backfill(
-                    source, destination, limits=limits, force=force, observer=observer, clock=clock
-                )
+                with permitted_by(lambda: _check_claim(claim)):
+                    report = await backfill(
+                        source, destination, limits=limits, force=force, observer=observer, clock=clock
+                    )
                 if report.failed:
                     observer.notice(Note(_refused(report.failed, destination.label)))
             await _let_follow(leases, claim)
@@ -163,17 +172,20 @@ def _refused(items: int, label: str) -> str:
     return f"{items:,} items are refused by {label} and were not copied; diff-tables tells which."
 
 
-async def _hold(
+async def _set_aside(
     stream: StreamOf, leases: LeaseTable, task: tuple[str, str], estimate: CopyEstimate, clock: Clock
 ) -> list[Lease]:
     """Make the leases of a new task, set aside; return those that are, none if the task is past that."""
     shards = await stream.shards()
-    estimate.check()
+    if not shards:
+        raise UsageError(f"The stream of {stream.table.label} lists no shards yet; try again in a minute.")
     await leases.create()
     known = await leases.list()
     check_same(known, {shard.id for shard in shards}, *task)
-    if any(lease.copying_since is None for lease in known):
+    if known and not is_copying(known):
         return []
+    if not known:
+        estimate.check()
     since = min((lease.copying_since for lease in known if lease.copying_since), default=int(clock.now()))
     passed = clock.now() - since
     if passed + estimate.seconds > RETENTION_HOURS * 3600 - _MARGIN_SECONDS:
@@ -187,18 +199,16 @@ async def _hold(
             leases.add(replace(lease, source=source, destinations=destinations, copying_since=since))
             for lease in generation
         )
-    return [lease for lease in await leases.list() if lease.copying_since is not None]
+    made = await leases.list()
+    return made if is_copying(made) else []
 
 
 async def _claim(
-    leases: LeaseTable, held: Sequence[Lease], worker: str, failover: float, observer: Observer, clock: Clock
+    leases: LeaseTable, aside: Sequence[Lease], worker: str, failover: float, clock: Clock
 ) -> HeldLease | None:
     """Take the first of the leases that are set aside: its owner does the copying. None if another lives."""
-    first = min(held, key=lambda lease: lease.key)
+    first = min(aside, key=lambda lease: lease.key)
     if first.owner is not None:
-        observer.notice(
-            Note(f"The worker {first.owner} has begun to copy; looking whether it is still at it.")
-        )
         await clock.sleep(failover)
         now = await leases.get(first.key)
         if now is None or now.counter != first.counter:
@@ -212,7 +222,12 @@ async def _claim(
 
 async def _ours(claim: HeldLease) -> None:
     await claim.until_doubtful()
-    raise LeaseLostError("Another worker may have taken over the copying of the items.")
+    _check_claim(claim)
+
+
+def _check_claim(claim: HeldLease) -> None:
+    if not claim.is_mine:
+        raise LeaseLostError("Another worker may have taken over the copying of the items.")
 
 
 async def _kept(claim: HeldLease) -> None:
@@ -225,8 +240,8 @@ async def _kept(claim: HeldLease) -> None:
 
 
 async def _let_follow(leases: LeaseTable, claim: HeldLease) -> None:
-    """Let the shards be followed, the claimed one last."""
-    for lease in await leases.list():
-        if lease.copying_since is not None and lease.key != claim.key:
-            await leases.begin_catching_up(lease)
+    """Let the shards be followed. The first lease says that the copy is whole; workers see to what is left."""
     await claim.begin_catching_up()
+    for lease in await leases.list():
+        if lease.copying_since is not None:
+            await leases.begin_catching_up(lease)

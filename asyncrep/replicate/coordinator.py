@@ -18,7 +18,7 @@ from asyncrep.errors import LeaseLostError, ThrottledError, UnreachableError
 from asyncrep.flow.tasks import beside, side_by_side, until
 from asyncrep.replicate.assignment import Observations, choose
 from asyncrep.replicate.held import HeldLease
-from asyncrep.replicate.shards import check_same, plan, ready
+from asyncrep.replicate.shards import check_same, is_copying, plan, ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,6 +103,14 @@ class Coordinator:
         """The leases that this worker holds, or has lost and is about to let go of, by shard."""
         return self._held
 
+    @property
+    def is_copy_abandoned(self) -> bool:
+        """Whether items are to be copied before anything is followed, and nobody is seen to do so."""
+        if not is_copying(self.leases.values()):
+            return False
+        now = self._clock.monotonic()
+        return all(self._expiry(lease) <= now for lease in self.leases.values())
+
     async def prepare(self) -> None:
         """Make the lease table if there is none, and the leases of the shards there are. Nothing is taken.
 
@@ -162,6 +170,7 @@ class Coordinator:
             if self._clock.monotonic() >= self._sync_at:
                 await self._sync()
             await self._read_leases()
+            await self._follow_copied()
             await side_by_side(self._take(lease, gained) for lease in self._due())
         except (ThrottledError, UnreachableError) as error:
             self.trouble = error
@@ -177,6 +186,16 @@ class Coordinator:
             lease = self.leases.get(key)
             if lease is None or lease.owner != self._worker:
                 held.lose()
+
+    async def _follow_copied(self) -> None:
+        """Have leases followed that are still set aside though copying is over, as others are not any more.
+
+        Whoever copied died before it was done with that, or a shard was found in that moment.
+        """
+        aside = [lease for lease in self.leases.values() if lease.copying_since is not None]
+        if aside and not is_copying(self.leases.values()):
+            await side_by_side(self._table.begin_catching_up(lease) for lease in aside)
+            await self._read_leases()
 
     def _due(self) -> list[Lease]:
         """Return the leases to take now."""
@@ -259,6 +278,10 @@ class Coordinator:
 
     async def _let_go(self, held: HeldLease) -> None:
         if held.lost.is_set() or held.lease.is_finished:
+            return
+        if self._clock.monotonic() < held.begins_at:
+            # It was taken from a worker that may still be at it: free, it would be begun at once by another.
+            held.lose()
             return
         try:
             await held.release()

@@ -6,7 +6,7 @@ The rules are those of KCL 1.x's ShardSyncer, for streams whose shards have one 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from asyncrep.aws.lease import LATEST, TRIM_HORIZON, Lease
 from asyncrep.errors import UsageError
@@ -50,15 +50,21 @@ def plan(shards: Sequence[Shard], leases: Iterable[Lease], begin: Begin) -> Plan
     tips = [shard for shard in shards if shard.id not in parents]
     from_start = begin == "trim-horizon" or _is_torn(listed, tracked)
     needed: dict[str, tuple[int, Lease]] = {}
-    copying = _copying(tracked.values())
+    copying_since, catching_up = _inherited(tracked.values())
     for tip in tips:
-        line, is_known = _ancestry(tip, listed, tracked)
+        line, ancestor = _ancestry(tip, listed, tracked)
+        is_known = ancestor is not None
+        behind = catching_up or (ancestor is not None and copying_since is None and catches_up(ancestor))
         if not is_known and not from_start:
             line = line[-1:]
         checkpoint = TRIM_HORIZON if is_known or from_start else LATEST
         for shard in line:
             generation = needed[shard.parent][0] + 1 if shard.parent in needed else 0
-            needed[shard.id] = (generation, replace(_lease_of(shard, checkpoint), **copying))
+            lease = _lease_of(shard, checkpoint)
+            needed[shard.id] = (
+                generation,
+                replace(lease, copying_since=copying_since, catching_up=behind),
+            )
     gone = [lease for key, lease in tracked.items() if key not in listed]
     is_settled = bool(shards) and not needed
     return Plan(
@@ -69,19 +75,31 @@ def plan(shards: Sequence[Shard], leases: Iterable[Lease], begin: Begin) -> Plan
     )
 
 
-def _copying(leases: Collection[Lease]) -> dict[str, Any]:
-    """Return what new leases share with those there are: as long as one catches up, they do so, too."""
-    since = [lease.copying_since for lease in leases if lease.copying_since is not None]
-    return {
-        "copying_since": min(since, default=None),
-        "catching_up": any(lease.catching_up for lease in leases),
-    }
+def is_copying(leases: Collection[Lease]) -> bool:
+    """Tell whether a task still copies items, so that none of its shards may be followed.
+
+    That is one fact, though many leases say so: as soon as one does not, the copy is whole. Leases that have not
+    heard of it yet, or were added at the same moment, only are to catch up.
+    """
+    return bool(leases) and all(lease.copying_since is not None for lease in leases)
+
+
+def catches_up(lease: Lease) -> bool:
+    """Tell whether what happened while items were copied has not all been seen to, once they are copied."""
+    return lease.catching_up or lease.copying_since is not None
+
+
+def _inherited(leases: Collection[Lease]) -> tuple[int | None, bool]:
+    """Return since when new leases copy, if they do, and whether they catch up, as one of those there does."""
+    if is_copying(leases):
+        return min(lease.copying_since or 0 for lease in leases), False
+    return None, any(catches_up(lease) for lease in leases if not lease.is_finished)
 
 
 def _ancestry(
     tip: Shard, listed: Mapping[str, Shard], tracked: Mapping[str, Lease]
-) -> tuple[list[Shard], bool]:
-    """Return a shard and its ancestors without leases, the eldest first, and whether they descend from one with."""
+) -> tuple[list[Shard], Lease | None]:
+    """Return a shard and its ancestors without leases, the eldest first, and the lease they descend from, if any."""
     line: dict[str, Shard] = {}
     shard: Shard | None = tip
     name: str | None = tip.id
@@ -89,7 +107,7 @@ def _ancestry(
         line[shard.id] = shard
         name = shard.parent
         shard = None if name is None else listed.get(name)
-    return list(reversed(line.values())), name in tracked
+    return list(reversed(line.values())), None if name is None else tracked.get(name)
 
 
 def _is_torn(listed: Mapping[str, Shard], tracked: Mapping[str, Lease]) -> bool:

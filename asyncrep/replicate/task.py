@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,8 @@ class Task:
     @property
     def tables(self) -> tuple[str, str]:
         """The source and the destinations as leases name them, however their user spells them."""
-        return _named(self.stream.table), " ".join(map(_named, self.destinations))
+        source = self.stream.table
+        return _named(source), " ".join(_named(table, beside=source) for table in self.destinations)
 
     async def look(self) -> list[Lease]:
         """Return the leases that the task has, none if it was never begun.
@@ -82,6 +83,17 @@ class Task:
             return []
         check_same(known, {shard.id for shard in await self.stream.shards()}, *self.tables)
         return known
+
+    async def check(self) -> None:
+        """See that the policy fits the destinations and the guard table, if there is one. Nothing is written.
+
+        Raises:
+            UsageError: it does not.
+            ServiceError: the guard table could not be looked at.
+        """
+        for table in self.destinations:
+            with suppress(TableNotFoundError):  # it will be made
+                await self.policy.applier(table)
 
     async def forget(self) -> None:
         """Remove the task's leases, so that it begins anew; but first look whether anybody works with them.
@@ -100,7 +112,8 @@ class Task:
                 if lease.owner is not None and lease.counter != before.get(lease.key):
                     raise UsageError(f"The worker {lease.owner} is at work on this task: stop it first.")
         for lease in known:
-            await self.leases.remove(lease)
+            if not await self.leases.remove(lease):
+                raise UsageError("A worker is at work on this task: stop it first, and try again.")
 
     async def bootstrap(
         self, worker: str, *, limits: Limits | None = None, observer: Observer | None = None
@@ -162,8 +175,16 @@ class Task:
         )
 
 
-def _named(table: Table) -> str:
+def _named(table: Table, beside: Table | None = None) -> str:
+    """Name a table by its Region; in another account than the one beside it, by its ARN."""
+    arn = table.settings.arn
+    if beside is not None and arn and _account(arn) != _account(beside.settings.arn):
+        return arn
     return f"{table.region}/{table.settings.name}"
+
+
+def _account(arn: str) -> str:
+    return arn.split(":")[4] if arn.count(":") >= 5 else ""
 
 
 @asynccontextmanager

@@ -163,6 +163,8 @@ class Worker:
         """Tell whether it does its work."""
         figures = self.figures
         reasons = [f"{shard.shard}: {shard.reason}" for shard in figures.stuck]
+        if self.coordinator.is_copy_abandoned:
+            reasons.append("Items are to be copied first, and nobody does so: --bootstrap goes on with it.")
         if self.coordinator.trouble is not None:
             reasons.append(str(self.coordinator.trouble))
         return Health(

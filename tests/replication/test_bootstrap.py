@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrep import IncompleteRunError, SystemClock, UsageError
+from asyncrep import IncompleteRunError, PermissionDeniedError, SystemClock, UsageError
 from asyncrep.model import Capacity, KeyAttribute, KeySchema, TableSettings
 from asyncrep.options import Limits
 from asyncrep.replicate.bootstrap import bootstrap, estimate_copy
@@ -119,6 +119,52 @@ async def test_a_task_that_was_bootstrapped_goes_on_without_copying(endpoint: Sc
     log = await fill(replication, "next")
     assert endpoint.count("Scan", table=NAME, region="us-east-1") == scans
     assert log.notes == ["The task goes on where it was, and nothing is copied; --restart copies again."]
+
+
+async def test_a_copy_that_ends_before_all_shards_heard_of_it_leaves_none_behind(
+    endpoint: ScriptedDynamo,
+) -> None:
+    replication = Replication.of(endpoint, shards=4)
+    for each in items(40, n=1):
+        replication.source.put(each)
+    # After four leases were added and the first one was taken: the second that is told the copy is whole.
+    endpoint.on("UpdateItem", table=TASK, after=6).error("AccessDeniedException", 400)
+    with pytest.raises(PermissionDeniedError):
+        await fill(replication)
+    assert len(phases(replication)) > 1
+    for each in items(40, n=2):
+        replication.source.put(each)
+    await fill(replication, "next")
+    async with replication.worker(task=TABLES):
+        await until_true(replication.in_line)
+        replication.stream.split()
+        for each in items(40, n=3):
+            replication.source.put(each)
+        await until_true(replication.in_line)
+
+
+async def test_whoever_waits_for_a_copy_takes_over_from_a_copier_that_dies(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    for each in items(10):
+        replication.source.put(each)
+    refused = endpoint.on("BatchWriteItem", times=None)
+    refused.error("AccessDeniedException", 400)
+    with pytest.raises(IncompleteRunError):
+        await fill(replication)
+    refused.times = 0
+    (row,) = endpoint.table(TASK, "us-east-1").items.values()
+    row["leaseOwner"] = {"S": "the dead"}
+    row["leaseCounter"] = {"N": "100"}
+    log = await fill(replication, "next")
+    assert replication.in_line()
+    assert not any("waits" in note for note in log.notes)
+
+
+async def test_a_stream_without_shards_is_no_reason_to_copy_nothing(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    replication.stream.shards.clear()
+    with pytest.raises(UsageError, match="lists no shards yet"):
+        await fill(replication)
 
 
 async def test_copying_that_began_too_long_ago_is_refused(endpoint: ScriptedDynamo) -> None:

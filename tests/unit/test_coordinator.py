@@ -142,6 +142,25 @@ def test_a_lease_that_was_taken_without_knowing_is_not_followed_before_its_owner
     play(Task(), story)
 
 
+def test_a_lease_that_was_stolen_and_not_begun_is_not_set_free_while_its_owner_may_be_at_it():
+    async def story(task):
+        task.hire()
+        await asyncio.sleep(FAILOVER)
+        thief = task.hire()
+        while not any(  # noqa: ASYNC110 - the table is no event
+            row.get("leaseOwner") == {"S": thief.name} for row in task.table.items.values()
+        ):
+            await asyncio.sleep(0.01)
+        assert not thief.following
+        await thief.stop()
+        task.hire()
+        task.workers[0].pause(0.5 * FAILOVER)  # it does not hear of the theft
+        await asyncio.sleep(10 * FAILOVER)  # a witness looks that no two follow a shard
+        assert sum(task.loads) == 4
+
+    play(Task(), story)
+
+
 async def stirred(task, chance):
     """Workers come and go, crash and stand still while records come and shards split; then it all calms down."""
     for _ in range(chance.randint(1, 3)):
