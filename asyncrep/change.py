@@ -32,6 +32,7 @@ class Change:
         stream: the ARN of the stream that told of it, within which sequence numbers are comparable; likewise.
         created: about when, in whole seconds since the epoch: useless for order. None where untold.
         by_ttl: DynamoDB deleted the item because its TTL was past.
+        overtaken: the destination may hold any state of the item by now, and ``old`` does not tell which.
         record: the whole record as it came, as JSON.
     """
 
@@ -44,6 +45,7 @@ class Change:
     stream: str = ""
     created: float | None = None
     by_ttl: bool = False
+    overtaken: bool = False
     record: bytes = field(default=b"{}", repr=False)
 
 
@@ -97,7 +99,8 @@ class Applied:
     Attributes:
         written: how many items were written or deleted.
         squashed: changes that a later one of the same item made superfluous, or that are not to be replicated.
-        unwritten: the others.
+            That is known only of a later one that did not fail, so no change is counted again when it comes again.
+        unwritten: the others, in the order of the stream.
     """
 
     written: int = 0
@@ -121,7 +124,9 @@ class Applier(Protocol):
 
         Changes of one item are applied in order; those of different items side by side. A change that
         cannot be applied keeps none of another item from it. After a failed change of an item its later
-        ones are not applied either, and are failed as well.
+        ones are not applied either, and are failed as well, also those that seem to be poison. So are its
+        earlier ones that were not written because of it: the failed one may yet turn out to be poison, and
+        then one of them is to be written. Who applies again whatever has failed, in order, loses nothing.
 
         Raises:
             ServiceError: nothing can be applied at all: the destination is gone, or may not be written to.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from asyncrep.aws.errors import Cure, cure, is_silence, raise_translated
+from asyncrep.flow.patience import paused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,8 +47,7 @@ async def retried(
                 silences += is_silence(error)
                 lost = lost or remedy is Cure.RETRY
                 hopeless = remedy is Cure.NONE or failures >= retry.attempts or silences >= retry.silences
-            if hopeless:
-                raise_translated(error, operation, place, maybe_done=lost)
             delay = retry.delay(failures + throttles)
-            await clock.sleep(delay)
+            if hopeless or not await paused(clock, delay):
+                raise_translated(error, operation, place, maybe_done=lost)
             waited += delay

@@ -56,7 +56,7 @@ class Neighbour:
         await self._wait()
 
     async def expire_by(self, attribute: str) -> None:
-        """Switch its TTL on.
+        """Switch its TTL on; somebody else may do so at the same time.
 
         Raises:
             ServiceError: it could not be switched on.
@@ -70,7 +70,8 @@ class Neighbour:
                 TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute},
             )
         except ServiceError as error:
-            if error.code != "ValidationException" or "already" not in str(error):
+            # It is on already, or was changed a moment ago: the service's words for that differ.
+            if error.code != "ValidationException" or (await self.settings()).ttl_attribute != attribute:
                 raise
 
     async def _wait(self) -> None:

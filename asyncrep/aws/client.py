@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asyncrep.aws.errors import Cure, cure, is_silence, raise_translated
 from asyncrep.aws.session import BODY
 from asyncrep.errors import BudgetExhaustedError, LeaseLostError
+from asyncrep.flow.patience import paused
 from asyncrep.flow.permission import check_permitted
 
 if TYPE_CHECKING:
@@ -147,10 +148,9 @@ class WireClient:
                     silences += is_silence(error)
                     lost = error if remedy is Cure.RETRY else lost  # any other answer says: not carried out
                     hopeless = remedy is Cure.NONE or failures >= retry.attempts or silences >= retry.silences
-                if hopeless:
-                    raise_translated(error, operation, self.label, maybe_done=lost is not None)
                 delay = retry.delay(failures + throttles)
-                await self.clock.sleep(delay)
+                if hopeless or not await paused(self.clock, delay):
+                    raise_translated(error, operation, self.label, maybe_done=lost is not None)
                 waited += delay
             else:
                 budget.answered()

@@ -64,6 +64,19 @@ async def describe(client: WireClient, budget: Budget) -> TableSettings:
     )
 
 
+async def stream_of(client: WireClient, budget: Budget) -> str | None:
+    """Return the ARN of the stream that the table has at this moment.
+
+    Raises:
+        TableNotFoundError: there is no such table any more.
+        ServiceError: it could not be looked at.
+    """
+    answer = await client.ask("DescribeTable", "describe_table", budget, TableName=client.name)
+    table: dict[str, Any] = answer.get("Table", {})
+    is_on = table.get("StreamSpecification", {}).get("StreamEnabled")
+    return (table.get("LatestStreamArn") or None) if is_on else None
+
+
 async def legacy_global_regions(client: WireClient, table: str, budget: Budget) -> frozenset[str] | None:
     """Return the Regions of a global table of version 2017.11.29, which DescribeTable does not show.
 

@@ -9,6 +9,7 @@ from asyncrep.aws.errors import Cure, cure, raise_translated
 from asyncrep.aws.session import open_s3_client
 from asyncrep.errors import ConditionFailedError, PermissionDeniedError, ServiceError
 from asyncrep.flow.clock import SystemClock
+from asyncrep.flow.patience import paused
 from asyncrep.flow.permission import check_permitted
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.location import S3Place
@@ -258,10 +259,10 @@ class Objects:
                 throttles += remedy is Cure.SLOW_DOWN
                 failures += remedy is not Cure.SLOW_DOWN
                 lost = lost or remedy is Cure.RETRY
-                if remedy is Cure.NONE or failures >= self._retry.attempts or waited >= self._retry.patience:
-                    raise_translated(error, operation, str(self.place), maybe_done=lost)
+                hopeless = failures >= self._retry.attempts or waited >= self._retry.patience
                 delay = self._retry.delay(failures + throttles)
-                await self._clock.sleep(delay)
+                if remedy is Cure.NONE or hopeless or not await paused(self._clock, delay):
+                    raise_translated(error, operation, str(self.place), maybe_done=lost)
                 waited += delay
 
 

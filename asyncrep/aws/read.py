@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from asyncrep.aws.capacity import Consumed, Cost, Estimator
 from asyncrep.errors import ThrottledError
+from asyncrep.flow.patience import paused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,20 +151,20 @@ class Stall:
             progress: whether the last try processed any.
 
         Raises:
-            ThrottledError: nothing was processed for as long as the retry policy is patient.
+            ThrottledError: nothing was processed for as long as the retry policy is patient, or whoever waits.
         """
         client = self._client
         self._budget.throttled(self._direction)
         self._fruitless += 1
         if progress:
             self._fruitless, self._waited = 1, 0.0
-        elif self._waited >= client.retry.patience:
+        delay = client.retry.delay(self._fruitless)
+        is_hopeless = not progress and self._waited >= client.retry.patience
+        if is_hopeless or not await paused(client.clock, delay):
             named = ", ".join(key.decode(errors="replace") for key in left[:_NAMED])
             more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
             raise ThrottledError(
                 f"{self._operation} on {client.label}: {len(left)} keys stayed unprocessed for "
                 f"{self._waited:.0f} s: {named}{more}."
             )
-        delay = client.retry.delay(self._fruitless)
-        await client.clock.sleep(delay)
         self._waited += delay

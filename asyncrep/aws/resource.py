@@ -35,6 +35,7 @@ class ResourceTable:
         self.label = str(ref)
         self.name = ref.arn or ref.table
         self.clock = clock
+        self._table = ref.table
         self._client = client
         self._retry = retry
 
@@ -58,6 +59,13 @@ class ResourceTable:
                 raise RejectedError(f"{operation} on {self.label}: {sentence}") from error
 
         return await retried(operation, self.label, attempt, self._retry, self.clock)
+
+    def may_be(self, name: Any) -> bool:
+        """Tell whether a request that names a table so may mean this one: by its name or by an ARN.
+
+        Tables of other accounts may have the same name; that it is none of them cannot be told.
+        """
+        return str(name).rpartition("/")[2] == self._table
 
     async def key_attributes(self) -> tuple[str, ...]:
         """Return the names of the key's attributes, the hash key's first.

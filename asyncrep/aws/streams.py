@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from asyncrep.aws.attempts import retried
+from asyncrep.aws.service_time import ServiceTime
 from asyncrep.aws.session import BODY, open_streams_client
 from asyncrep.errors import UnreachableError
 from asyncrep.flow.clock import SystemClock
@@ -71,6 +72,11 @@ class StreamDescription:
     view: str
     shards: tuple[Shard, ...]
 
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing that is written comes to it any more; switched on again, the table has another stream."""
+        return self.status in {"DISABLING", "DISABLED"}
+
 
 @dataclass(frozen=True, slots=True)
 class TrimHorizon:
@@ -127,6 +133,11 @@ class Streams:
         self._client = client
         self._retry = retry
         self._clock = clock
+        self._time = ServiceTime(clock)
+
+    def now(self) -> float:
+        """Return the service's seconds since the epoch, by which it stamps records, as its answers tell it."""
+        return self._time.now()
 
     async def describe(self, stream_arn: str) -> StreamDescription:
         """Return the stream's status, its view and all its shards.
@@ -180,7 +191,9 @@ class Streams:
         """
 
         async def attempt() -> RecordsPage:
+            asked_at = self._clock.now()
             answer: Any = await self._client.get_records(ShardIterator=iterator, Limit=limit)
+            self._time.learn(answer, asked_at)
             page = _decode_records(answer[BODY])
             return RecordsPage(page.Records, page.NextShardIterator)
 
@@ -190,7 +203,9 @@ class Streams:
         self, operation: str, method: Callable[..., Awaitable[Any]], parameters: dict[str, Any]
     ) -> dict[str, Any]:
         async def attempt() -> dict[str, Any]:
+            asked_at = self._clock.now()
             answer: dict[str, Any] = await method(**parameters)
+            self._time.learn(answer, asked_at)
             return answer
 
         return await retried(operation, self.label, attempt, self._retry, self._clock)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from asyncrep.aws.beside import Neighbour
 from asyncrep.aws.capacity import Budget
 from asyncrep.aws.client import WireClient
-from asyncrep.aws.describe import describe, legacy_global_regions
+from asyncrep.aws.describe import describe, legacy_global_regions, stream_of
 from asyncrep.aws.read import BatchReader, Projection
 from asyncrep.aws.scan import PageSizes, holds_any_item, scan_pages
 from asyncrep.aws.session import open_client
@@ -121,6 +121,10 @@ class Table:
             self._client, self.settings.name, self._budget
         )
         return None if regions is None else other.region in regions
+
+    async def stream_now(self) -> str | None:
+        """Return the ARN of the stream that the table has at this moment; ``settings`` tell of an earlier one."""
+        return await stream_of(self._client, self._budget)
 
     async def is_empty(self) -> bool:
         """Tell by strongly consistent reads whether the table holds no item at all."""

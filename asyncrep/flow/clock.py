@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Clock(Protocol):
@@ -24,9 +27,12 @@ class Clock(Protocol):
 class SystemClock:
     """The real time."""
 
+    def __init__(self) -> None:
+        self._monotonic = _that_never_stands_still()
+
     def monotonic(self) -> float:
-        """Return the process's monotonic seconds."""
-        return time.monotonic()
+        """Return monotonic seconds, those in which the machine was suspended among them."""
+        return self._monotonic()
 
     def now(self) -> float:
         """Return the wall clock's seconds since the epoch."""
@@ -35,6 +41,22 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep on the event loop."""
         await asyncio.sleep(seconds)
+
+
+def _that_never_stands_still() -> Callable[[], float]:
+    """Return a monotonic clock that also counts while the machine is suspended, where there is one.
+
+    Linux's CLOCK_MONOTONIC, which time.monotonic reads, stands still meanwhile: a worker that wakes up would
+    believe that its leases are fresh, which others have taken long ago.
+    """
+    boot_time: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    if boot_time is None:
+        return time.monotonic
+    try:
+        time.clock_gettime(boot_time)
+    except OSError:  # a kernel or a sandbox that does not have it
+        return time.monotonic
+    return lambda: time.clock_gettime(boot_time)
 
 
 class VirtualClock:

@@ -56,6 +56,7 @@ class Coordinator:
         sync_every: seconds after which the shards are listed again in any case.
         clock: tells and passes the time.
         random: shuffles.
+        now: tells the stream's time; by default that of the clock.
 
     Attributes:
         leases: all leases, as they were last read, by shard.
@@ -76,6 +77,7 @@ class Coordinator:
         failover: float = 60.0,
         sync_every: float = 60.0,
         random: Random | None = None,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self.leases: Mapping[str, Lease] = {}
         self.missing: frozenset[str] = frozenset()
@@ -90,6 +92,7 @@ class Coordinator:
         self._failover = failover
         self._sync_every = sync_every
         self._random = random or Random()
+        self._now = now or clock.now
         self._held: dict[str, HeldLease] = {}
         self._begins_at: dict[str, float] = {}
         self._observations = Observations(failover)
@@ -124,6 +127,7 @@ class Coordinator:
         shards = await self._list_shards()
         leases = await self._table.list()
         check_same(leases, {shard.id for shard in shards}, self._source, self._destinations)
+        self.leases = {lease.key: lease for lease in leases}
         await self._sync()
 
     async def run(self, follow: Follow) -> None:
@@ -304,7 +308,7 @@ class Coordinator:
 
     def _ours(self, lease: Lease) -> Lease:
         """Note whose a lease is, and when the tip was where it begins: who reads the shard later finds another."""
-        since = int(self._clock.now()) if lease.checkpoint == LATEST else None
+        since = int(self._now()) if lease.checkpoint == LATEST else None
         return replace(lease, source=self._source, destinations=self._destinations, latest_since=since)
 
     async def _list_shards(self) -> Sequence[Shard]:

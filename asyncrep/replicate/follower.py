@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from asyncrep.change import Change, Fate, Unwritten
 from asyncrep.errors import LeaseLostError, ServiceError
+from asyncrep.flow.patience import patient_until
 from asyncrep.flow.permission import permitted_by
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.flow.tasks import side_by_side, until
@@ -114,7 +115,7 @@ class Follower:
     async def follow(self) -> bool:
         """Follow the shard to its end, or until the worker is to stop.
 
-        What is under way then is finished, but for changes that no destination takes at the moment.
+        What is under way then is finished, but for what fails: it is not tried again.
 
         Returns:
             Whether its end is reached, and everything before it applied.
@@ -124,6 +125,10 @@ class Follower:
             ServiceError: the stream cannot be read.
         """
         self._figures.begun = True
+        with patient_until(self._means.stopping):
+            return await self._followed()
+
+    async def _followed(self) -> bool:
         stopping = self._means.stopping
         page = await until(stopping, self._reader.next())
         try:
@@ -142,10 +147,11 @@ class Follower:
         if page.lost:
             means.figures.gaps += 1
             means.tell(DataLost(figures.shard, page.lost))
-        for record in page.unreadable:
-            await self._put_aside(None, record, record.reason)
         if page.changes:
             await side_by_side(self._bring(applier, page.changes) for applier in means.appliers)
+        # Of other items than the changes, as far as anybody can tell: they need not wait for these.
+        for record in page.unreadable:
+            await self._put_aside(None, record, record.reason)
         if page.sequence is not None:
             await self._save(page.sequence, page.millis_behind)
         figures.records += page.records
@@ -202,7 +208,7 @@ class Follower:
     def _fall_behind(self, change: Change) -> int | None:
         """Note how far a shard is behind that does not get past a change."""
         if change.created is not None:
-            self._figures.millis_behind = max(int((self._means.clock.now() - change.created) * 1000), 0)
+            self._figures.millis_behind = max(int((self._reader.now() - change.created) * 1000), 0)
             self._lease.millis_behind = self._figures.millis_behind
         return self._figures.millis_behind
 

@@ -41,21 +41,46 @@ class Tally:
         """Note a change that was not written as it came, or not without being told of."""
         self.unwritten.append(Unwritten(change, fate, reason))
 
-    def refuse(self, change: Change, error: ServiceError) -> bool:
+    def fail(self, change: Change, before: Sequence[Change], reason: str) -> None:
+        """Note a change that failed in passing, and those that only it would have made superfluous.
+
+        They have to come again with it: when it turns out to be poison, one of them is to be written.
+        """
+        for each in (*before, change):
+            self.add(each, Fate.FAILED, reason)
+
+    def refuse(self, change: Change, before: Sequence[Change], error: ServiceError) -> bool:
         """Note a change that a service's error kept from being written; tell whether it is poison.
+
+        Args:
+            change: which.
+            before: the changes of its item that it would have made superfluous; see ``fail``.
+            error: what the service said.
 
         Raises:
             ServiceError: the error, when it says nothing of this change.
         """
         if isinstance(error, HOPELESS):
             raise error
-        poison = isinstance(error, RejectedError)
-        self.add(change, Fate.POISON if poison else Fate.FAILED, str(error))
-        return poison
+        if isinstance(error, RejectedError):
+            self.add(change, Fate.POISON, str(error))
+            return True
+        self.fail(change, before, str(error))
+        return False
 
     def applied(self) -> Applied:
-        """Return all of it, in the order of the stream."""
+        """Return all of it, in the order of the stream.
+
+        What is poison comes again after a failed change of its item: what refused it may be another later, and
+        then the failed change must not be written after it.
+        """
         ordered = sorted(self.unwritten, key=lambda each: each.change.sequence)
+        failed: set[bytes] = set()
+        for position, each in enumerate(ordered):
+            if each.fate is Fate.FAILED:
+                failed.add(each.change.key)
+            elif each.fate is Fate.POISON and each.change.key in failed:
+                ordered[position] = Unwritten(each.change, Fate.FAILED, each.reason)
         return Applied(self.written, self.squashed, ordered)
 
 

@@ -10,6 +10,7 @@ label of the stream that it is of. Rows of deleted items have ``expires``, by wh
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -156,19 +157,43 @@ async def open_guard_table(
     ref = guard_location(destination.ref, destination.region, location)
     neighbour = destination.beside(ref)
     settings = await _settings(neighbour, create=create)
+    _check(destination, settings, ref)
+    if create and settings.ttl_known and settings.ttl_attribute is None:
+        await neighbour.expire_by(EXPIRES)
+        settings = replace(settings, ttl_attribute=EXPIRES)
+    if settings.ttl_known and settings.ttl_attribute is None:
+        raise _without_ttl(ref)
+    return GuardTable(ref.arn or ref.table, str(ref), destination.settings.name, destination.clock, keep)
+
+
+async def check_guard_table(destination: Table, location: str) -> None:
+    """See that a guard table, if there is one, is fit or can be made so. Nothing is written.
+
+    One whose TTL is off may just be in the making by another worker.
+
+    Raises:
+        UsageError: it is elsewhere, its key or TTL is another, or it is the destination itself.
+        ServiceError: it could not be looked at.
+    """
+    ref = guard_location(destination.ref, destination.region, location)
+    with suppress(TableNotFoundError):
+        _check(destination, await destination.beside(ref).settings(), ref)
+
+
+def _check(destination: Table, settings: TableSettings, ref: TableRef) -> None:
     _refuse_elsewhere(destination, settings, ref)
     if settings.schema != SCHEMA:
         raise UsageError(
             f"The guard table {ref} must have the key {SCHEMA} and nothing else, not {settings.schema}."
         )
-    if create and settings.ttl_known and settings.ttl_attribute is None:
-        await neighbour.expire_by(EXPIRES)
-        settings = replace(settings, ttl_attribute=EXPIRES)
-    if settings.ttl_known and settings.ttl_attribute != EXPIRES:
-        raise UsageError(
-            f'The guard table {ref} must have TTL on the attribute "{EXPIRES}", or it would only ever grow.'
-        )
-    return GuardTable(ref.arn or ref.table, str(ref), destination.settings.name, destination.clock, keep)
+    if settings.ttl_known and settings.ttl_attribute not in {None, EXPIRES}:
+        raise _without_ttl(ref)
+
+
+def _without_ttl(ref: TableRef) -> UsageError:
+    return UsageError(
+        f'The guard table {ref} must have TTL on the attribute "{EXPIRES}", or it would only ever grow.'
+    )
 
 
 def guard_location(here: TableRef, region: str, location: str) -> TableRef:

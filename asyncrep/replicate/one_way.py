@@ -31,7 +31,8 @@ class OneWay:
     """Brings changes to a destination that nobody else writes to. See ``asyncrep.change.Applier``.
 
     Of the changes of one item only the last one that asks for anything is written. When that one is
-    poison, the one before it is: so the destination gets as far as it can.
+    poison, the one before it is: so the destination gets as far as it can. When it fails in passing, those
+    before it fail with it: it may turn out to be poison.
 
     Raises:
         UsageError: the selection does not fit the table's key.
@@ -93,7 +94,6 @@ class OneWay:
 
     def _refuse(self, batch: list[_Last], error: ServiceError, tally: Tally, again: list[_Last]) -> None:
         for last in batch:
-            if not tally.refuse(last.change, error):
-                tally.squashed += len(last.before)
-            elif (earlier := self._last(last.before, tally)) is not None:
+            poison = tally.refuse(last.change, last.before, error)
+            if poison and (earlier := self._last(last.before, tally)) is not None:
                 again.append(earlier)

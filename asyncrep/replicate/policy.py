@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from asyncrep.replicate.guard import open_guard_table
+from asyncrep.replicate.guard import check_guard_table, open_guard_table
 from asyncrep.replicate.one_way import OneWay
 from asyncrep.replicate.selection import Selection
 from asyncrep.replicate.sequences import SequenceGuarded
@@ -43,6 +43,19 @@ class Policy:
     def views(self) -> frozenset[str]:
         """The views that a stream may have for it: a guarded deletion needs to know what was deleted."""
         return BOTH_IMAGES if self.guard == "version" else NEW_IMAGES
+
+    async def check(self, destination: Table) -> None:
+        """See that the policy fits a destination and the guard table, if there is one. Nothing is written.
+
+        Raises:
+            UsageError: it does not.
+            ServiceError: the guard table could not be looked at.
+        """
+        self.selection.check(destination.settings.schema)
+        if self.guard == "version":
+            check_versions(destination, self.version_attribute, self.selection)
+        if self.guard != "none":
+            await check_guard_table(destination, self.guard_table)
 
     async def applier(self, destination: Table, *, create_guard: bool = False) -> Applier:
         """Return what applies changes at a destination.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asyncrep.aws.streams import At, Latest, TrimHorizon
 from asyncrep.change import Unreadable
-from asyncrep.errors import DataTrimmedError, IteratorExpiredError, StreamNotFoundError
+from asyncrep.errors import DataTrimmedError, IteratorExpiredError, ServiceError, StreamNotFoundError
 from asyncrep.replicate.records import read_record
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _TIP_MILLIS = 2000
 """A shard whose records are read so soon after they were made is at its tip."""
 
 _CLOCK_SECONDS = 5.0
-"""By how much our clock and the service's, which stamps whole seconds, may differ."""
+"""By how much the time the service stamps, in whole seconds, may differ from what is known of its clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class ShardReader:
         keys: reads the keys of the table's items.
         limit: records a page.
         poll: seconds to wait after a page without records.
-        clock: passes and tells the time.
-        not_before: leave out records that are older, in seconds since the epoch; None for none.
+        clock: passes the time.
+        not_before: leave out records that are older, in the service's seconds since the epoch; None for none.
     """
 
     def __init__(
@@ -98,8 +98,12 @@ class ShardReader:
         self._iterator: str | None = None
         self._quiet = 0
         if isinstance(start, Latest):
-            not_before = clock.now()
+            not_before = streams.now()
         self._not_before = None if not_before is None else not_before - _CLOCK_SECONDS
+
+    def now(self) -> float:
+        """Return the time of the clock that stamps the records, in seconds since the epoch."""
+        return self._streams.now()
 
     async def next(self) -> ShardPage:
         """Return the next page, possibly without records; after the last one there is none to ask for.
@@ -143,7 +147,12 @@ class ShardReader:
         """A shard is not there any more: all of it was trimmed, or the whole stream is gone, which raises."""
         description = await self._streams.describe(self._stream_arn)
         if any(shard.id == self._shard for shard in description.shards):
-            return ShardPage()  # it was not listed for a moment
+            # It was not there for a moment.
+            await self._clock.sleep(self._poll)
+            return ShardPage()
+        if description.is_off:
+            # Its workers may have gone on to the table's next stream already, of which the shard would be.
+            raise ServiceError(f"The stream is switched off, and {self._shard} is not among its shards.")
         return ShardPage(lost=f"the stream has trimmed {self._shard} before its end was read", is_last=True)
 
     def _read(self, records: Iterable[Raw], *, is_last: bool) -> ShardPage:
@@ -181,4 +190,4 @@ class ShardReader:
     def _millis_behind(self, changes: list[Change]) -> int:
         if not changes or (created := changes[-1].created) is None:
             return 0
-        return max(int((self._clock.now() - created) * 1000), 0)
+        return max(int((self.now() - created) * 1000), 0)

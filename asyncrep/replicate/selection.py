@@ -137,6 +137,19 @@ class Selection:
         """Whether every item is copied, and as it is."""
         return not self.where and self.copies_whole_items
 
+    @property
+    def replicates_removals(self) -> bool:
+        """Whether every item that is removed is deleted at the destination."""
+        return self.ttl_deletes and ChangeKind.REMOVE in self.events
+
+    def takes(self, change: Change) -> bool:
+        """Tell whether a change is among those that are replicated."""
+        return self._takes(change) is not False
+
+    def keeps(self, change: Change) -> bool:
+        """Tell whether a change removed what is to stay at the destination."""
+        return change.kind is ChangeKind.REMOVE and self._is_ours(change) is True and not self.takes(change)
+
     def check(self, schema: KeySchema) -> None:
         """Refuse to touch the key.
 
@@ -167,20 +180,28 @@ class Selection:
         return ItemState(change.key, self._shaped(change.new, change.key))
 
     def _takes(self, change: Change) -> bool | Unmakeable:
-        if self.turnover is not None:
-            if change.created is None:
-                return Unmakeable(
-                    "The record does not tell when it was created, and the turnover asks for it."
-                )
-            if not self.turnover.takes(change.created):
-                return False
+        ours = self._is_ours(change)
+        if ours is not True:
+            return ours
         if change.by_ttl and not self.ttl_deletes:
             return False
         return change.kind in self.events
 
+    def _is_ours(self, change: Change) -> bool | Unmakeable:
+        """Tell whether a change is on this side of a turnover."""
+        if self.turnover is None:
+            return True
+        if change.created is None:
+            return Unmakeable("The record does not tell when it was created, and the turnover asks for it.")
+        return self.turnover.takes(change.created)
+
     def _unless_never_copied(self, change: Change) -> ItemState | None:
-        """Return that there is to be no item, unless the one before the change was not selected either."""
-        if self.where and change.old is not None and not self._selects(change.old):
+        """Return that there is to be no item, unless the one before the change was not selected either.
+
+        Of an overtaken change that one says nothing: any state may have been copied, also a selected one.
+        """
+        before = None if change.overtaken else change.old
+        if self.where and before is not None and not self._selects(before):
             return None
         return ItemState(change.key, None)
 

@@ -58,7 +58,10 @@ class SequenceGuarded:
         return tally.applied()
 
     async def _bring(self, group: list[Change], tally: Tally) -> None:
-        """Write the last state that changes of an item ask for; when it is poison, the one before."""
+        """Write the last state that changes of an item ask for; when it is poison, the one before.
+
+        When it fails in passing those before it fail with it: it may turn out to be poison.
+        """
         group.sort(key=lambda change: change.sequence)
         while group:
             change = group.pop()
@@ -67,12 +70,18 @@ class SequenceGuarded:
                 tally.squashed += 1
             elif isinstance(wanted, Unmakeable):
                 tally.add(change, Fate.POISON, wanted.reason)
-            elif await self._write(change, wanted, tally):
-                tally.squashed += len(group)
+            elif await self._write(change, group, wanted, tally):
                 return
 
-    async def _write(self, change: Change, state: ItemState, tally: Tally) -> bool:
-        """Write one state; tell whether the item is seen to, which it is unless the change is poison."""
+    async def _write(self, change: Change, before: list[Change], state: ItemState, tally: Tally) -> bool:
+        """Write one state; tell whether the item is seen to, which it is unless the change is poison.
+
+        Args:
+            change: which asks for the state.
+            before: the changes of the item before it, which it makes superfluous.
+            state: the state.
+            tally: what becomes of all of them.
+        """
         table = self._table.request_name
         deleted = state.image is None
         write = (
@@ -82,7 +91,8 @@ class SequenceGuarded:
         try:
             result = await self._table.transact([write, row])
         except ServiceError as error:
-            return not tally.refuse(change, error)
+            return not tally.refuse(change, before, error)
+        tally.squashed += len(before)
         if result.applied:
             tally.written += 1
             return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,8 +92,7 @@ class Task:
             ServiceError: the guard table could not be looked at.
         """
         for table in self.destinations:
-            with suppress(TableNotFoundError):  # it will be made
-                await self.policy.applier(table)
+            await self.policy.check(table)
 
     async def forget(self) -> None:
         """Remove the task's leases, so that it begins anew; but first look whether anybody works with them.
@@ -166,6 +165,7 @@ class Task:
             self.stream,
             appliers,
             self.leases,
+            selection=self.policy.selection,
             following=self.following,
             letters=letters,
             tell=tell,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from asyncrep.aws.table import Table
     from asyncrep.aws.transact import Transacted
     from asyncrep.change import Applied, Change
+    from asyncrep.replicate.facts import Version
     from asyncrep.replicate.guard import GuardTable
 
 _TRIES = 8  # how often an item is looked at anew that somebody else keeps changing
@@ -74,17 +75,27 @@ class VersionGuarded:
         return tally.applied()
 
     async def _bring(self, group: list[Change], tally: Tally) -> None:
-        """Write the highest of an item's facts; when it is poison, the one below."""
+        """Write the highest of an item's facts; when it is poison, the one below.
+
+        When it fails in passing those below fail with it: it may turn out to be poison. What is to be said of
+        them is said only when it no longer fails, and so once.
+        """
         facts = [fact for change in group if (fact := self._fact(change, tally)) is not None]
         if len(facts) > 1:
             facts.sort(key=lambda fact: fact.rank)
-        written: list[Fact] = []
-        while facts and not written:
+        while facts:
             fact = facts.pop()
             course = _Course(self._table, self._guard, self._attribute, fact)
-            if await course.run(tally):
-                written = [fact]
-        for fact, above in pairwise([*facts, *written]):
+            fate = await course.run([below.change for below in facts], tally)
+            if fate is Fate.FAILED:
+                return
+            if fate is not Fate.POISON:
+                self._pass_over([*facts, fact], tally)
+                return
+
+    def _pass_over(self, facts: list[Fact], tally: Tally) -> None:
+        """Note all but the last of an item's facts, which makes them superfluous; some are to be told of."""
+        for fact, above in pairwise(facts):
             reason = _setback(fact) if is_setback(fact.change, self._attribute) else _twins(fact, above)
             if reason:
                 tally.add(fact.change, Fate.CONFLICT, reason)
@@ -162,20 +173,27 @@ class _Course:
         self._conflict = ""  # told of whatever becomes of it: nobody may meet it again
         self._maybe_ours = False  # what is there may be what we wrote without being told
 
-    async def run(self, tally: Tally) -> bool:
-        """Carry the fact out; tell whether the item is seen to, which it is unless the fact is poison."""
+    async def run(self, below: Sequence[Change], tally: Tally) -> Fate | None:
+        """Carry the fact out; return why it is not, None when it is.
+
+        Args:
+            below: the changes of the item that this fact makes superfluous, unless it fails: then they do, too.
+            tally: what becomes of them.
+        """
         change = self._fact.change
         try:
             verdict = await (self._delete() if self._fact.deleted else self._put())
         except ServiceError as error:
             self._tell_conflict(tally, "This is not settled yet.")
-            return not tally.refuse(change, error)
+            return Fate.POISON if tally.refuse(change, below, error) else Fate.FAILED
         tally.written += verdict.written
         self._tell_conflict(tally, verdict.reason or _outcome(self._fact))
         settled = verdict.fate is None or (self._conflict and verdict.fate in _SETTLED)
-        if verdict.fate is not None and not settled:
+        if verdict.fate is Fate.FAILED:
+            tally.fail(change, below, verdict.reason)
+        elif verdict.fate is not None and not settled:
             tally.add(change, verdict.fate, verdict.reason)
-        return verdict.fate is not Fate.POISON
+        return verdict.fate
 
     def _tell_conflict(self, tally: Tally, outcome: str) -> None:
         if self._conflict:
@@ -225,9 +243,10 @@ class _Course:
         A mirror that comes late can bring an item back for a moment, until it hears of the deletion. What
         is put then is an INSERT. Who changes the item in that moment leaves a MODIFY, and loses it.
         """
-        verdict = self._superseded(
-            f"It was deleted at version {version_in(row, 'version')}; versions must go on from there."
-        )
+        version = version_in(row, "version")
+        if version is not None and not version.is_like(self._fact.version):
+            return self._not_comparable(version)
+        verdict = self._superseded(f"It was deleted at version {version}; versions must go on from there.")
         if self._fact.change.kind is ChangeKind.MODIFY:
             return verdict._replace(fate=Fate.CONFLICT)
         return verdict
@@ -313,13 +332,15 @@ class _Course:
             return None
         mine = self._fact.version
         if not there.is_like(mine):
-            reason = (
-                f"The destination's version is {there.value}, which cannot be compared with {mine.value}."
-            )
-            return _Verdict(written=False, fate=Fate.POISON, reason=reason)
+            return self._not_comparable(there)
         if there.rank > mine.rank:
             return self._superseded(f"The destination holds version {there}.")
         return None
+
+    def _not_comparable(self, there: Version) -> _Verdict:
+        mine = self._fact.version
+        reason = f"The destination's version is {there.value}, which cannot be compared with {mine.value}."
+        return _Verdict(written=False, fate=Fate.POISON, reason=reason)
 
     def _superseded(self, reason: str) -> _Verdict:
         if is_setback(self._fact.change, self._attribute):

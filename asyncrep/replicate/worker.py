@@ -17,7 +17,7 @@ from asyncrep.flow.clock import SystemClock
 from asyncrep.flow.tasks import until
 from asyncrep.options import Following
 from asyncrep.repair.rules import check_writable
-from asyncrep.replicate.catch_up import CatchUp
+from asyncrep.replicate.catch_up import CatchUp, Touched
 from asyncrep.replicate.coordinator import Coordinator
 from asyncrep.replicate.events import (
     LEASE_TABLE,
@@ -36,6 +36,8 @@ from asyncrep.replicate.follower import Follower, Means
 from asyncrep.replicate.health import Health
 from asyncrep.replicate.policy import NEW_IMAGES
 from asyncrep.replicate.reader import ShardReader
+from asyncrep.replicate.selection import Selection
+from asyncrep.replicate.stream_watch import StreamWatch
 
 if TYPE_CHECKING:
     import asyncio
@@ -132,6 +134,8 @@ class Worker:
         coordinator: Coordinator,
         means: Means,
         following: Following,
+        watch: StreamWatch,
+        selection: Selection,
     ) -> None:
         self.name = name
         self.coordinator = coordinator
@@ -139,6 +143,8 @@ class Worker:
         self._stream = stream
         self._means = means
         self._following = following
+        self._watch = watch
+        self._selection = selection
 
     async def run(self) -> None:
         """Follow shards until ``stop`` is called; then finish what is under way, and set the leases free.
@@ -165,6 +171,8 @@ class Worker:
         reasons = [f"{shard.shard}: {shard.reason}" for shard in figures.stuck]
         if self.coordinator.is_copy_abandoned:
             reasons.append("Items are to be copied first, and nobody does so: --bootstrap goes on with it.")
+        if self._watch.trouble:
+            reasons.append(self._watch.trouble)
         if self.coordinator.trouble is not None:
             reasons.append(str(self.coordinator.trouble))
         return Health(
@@ -209,15 +217,18 @@ class Worker:
         if not lease.lease.catching_up:
             return Follower(self._means, reader, figures, lease)
         means = self._means
-        catching = [CatchUp(self._stream.table, applier, means.clock) for applier in means.appliers]
+        touched = Touched(self._stream.streams.now)
+        catching = [
+            CatchUp(self._stream.table, applier, self._selection, touched) for applier in means.appliers
+        ]
 
         async def at_tip() -> None:
             if lease.lease.catching_up:
                 # If that cannot be noted now, it is at the next page.
                 with suppress(ServiceError):
                     await lease.end_catching_up()
-            for applier in catching:
-                applier.over = not lease.lease.catching_up
+            if not lease.lease.catching_up:
+                touched.end()
 
         return Follower(replace(means, appliers=catching), reader, figures, lease, at_tip)
 
@@ -271,6 +282,7 @@ async def prepare_worker(
     appliers: Sequence[Applier],
     leases: LeaseTable,
     *,
+    selection: Selection | None = None,
     following: Following | None = None,
     letters: DeadLetters | None = None,
     tell: Tell = tell_nobody,
@@ -284,6 +296,7 @@ async def prepare_worker(
         stream: what is followed, from ``find_stream``.
         appliers: bring its changes to the destinations: ``OneWay``, ``VersionGuarded``, ``SequenceGuarded``.
         leases: the task's lease table.
+        selection: what the appliers replicate, to catch up with it after copying.
         following: how the stream is followed.
         letters: where records go that can never be applied; None holds their shard instead.
         tell: takes note of events.
@@ -299,21 +312,25 @@ async def prepare_worker(
     clock = clock or SystemClock()
     name = name or worker_name()
     source, destinations = task or (stream.table.label, " ".join(applier.label for applier in appliers))
+    watch = StreamWatch(stream, tell)
     coordinator = Coordinator(
         leases,
         name,
-        stream.shards,
+        watch.shards,
         source=source,
         destinations=destinations,
         begin=following.begin,
         failover=following.failover,
         clock=clock,
+        now=stream.streams.now,
     )
     await coordinator.prepare()
+    figures = WorkerFigures()
+    if watch.follows_nothing_of(coordinator.leases):
+        figures.gaps += 1
     if letters is None:
         tell(
             Remark("There is no place for dead letters: a record that can never be applied holds its shard.")
         )
-    return Worker(
-        name, stream, coordinator, Means(appliers, letters, clock, WorkerFigures(), tell), following
-    )
+    means = Means(appliers, letters, clock, figures, tell)
+    return Worker(name, stream, coordinator, means, following, watch, selection or Selection())

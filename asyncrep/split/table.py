@@ -18,6 +18,7 @@ from asyncrep.progress import Silent
 from asyncrep.split.batch import BatchWriter
 from asyncrep.split.conditions import hash_value
 from asyncrep.split.outage import Outage
+from asyncrep.split.pages import Place, has_same_order, items_of_all, place_in
 from asyncrep.split.recent import RecentWrites
 
 if TYPE_CHECKING:
@@ -92,21 +93,45 @@ class SplitTable:
         return [item for items in found for item in items]
 
     async def query(self, **parameters: Any) -> Answer:
-        """Query one page; ``LastEvaluatedKey`` in the answer says that there is more."""
-        return await self._read_one("query", self._may_concern_written(parameters), parameters)
+        """Query one page; ``LastEvaluatedKey`` in the answer says that there is more.
+
+        Handed back as ``ExclusiveStartKey`` that key leads on at the side that answered, as with ``scan``; but
+        from the replica a query of the table itself, in the order of its range key, may also go on at the primary.
+        """
+        return await self._read_page("query", self._may_concern_written(parameters), parameters)
 
     async def scan(self, **parameters: Any) -> Answer:
-        """Scan one page; ``LastEvaluatedKey`` in the answer says that there is more."""
+        """Scan one page; ``LastEvaluatedKey`` in the answer says that there is more.
+
+        That key belongs to the side that answered, for each has an order of its own. Handed back as it is, as
+        ``ExclusiveStartKey``, it leads on there, whatever was written or went out of reach meanwhile. A copy of
+        it, as one that was JSON for a while, does not know its side: then have ``ConsistentRead=True`` for every
+        page, or neither ``read_your_writes`` nor ``fall_back``, or items may be lost and come twice.
+
+        Raises:
+            UnreachableError: also with ``fall_back``, of a page that is not the first one: begin again.
+        """
         written = self._recent is not None and self._recent.has_any()
-        return await self._read_one("scan", written, parameters)
+        return await self._read_page("scan", written, parameters)
 
     def query_all(self, **parameters: Any) -> AsyncIterator[PythonItem]:
-        """Yield the items of all pages of a query; ``Limit`` is for each page."""
-        return _items(self.query, parameters)
+        """Yield the items of all pages of a query; ``Limit`` is for each page.
+
+        What begins at the primary stays there. What begins at the replica goes on at the primary once that is
+        called for, by an outage or a write; a query of an index does not, as a scan does not.
+        """
+        return items_of_all(self.query, parameters)
 
     def scan_all(self, **parameters: Any) -> AsyncIterator[PythonItem]:
-        """Yield the items of all pages of a scan; ``Limit`` is for each page."""
-        return _items(self.scan, parameters)
+        """Yield the items of all pages of a scan; ``Limit`` is for each page.
+
+        All are of the side that the first one is of. So of what is written meanwhile through this object it need
+        not see anything, and where the replica goes out of reach meanwhile, it fails also with ``fall_back``.
+
+        Raises:
+            UnreachableError: after some of the items perhaps: begin again.
+        """
+        return items_of_all(self.scan, parameters)
 
     async def put_item(self, *, Item: Mapping[str, Any], **parameters: Any) -> Answer:
         """Put an item in the primary."""
@@ -140,20 +165,50 @@ class SplitTable:
         finally:
             for action in actions:
                 for kind in _WRITES:
-                    if kind in action and action[kind]["TableName"] == self._primary.name:
+                    if kind in action and self._primary.may_be(action[kind]["TableName"]):
                         self._note(action[kind].get("Item") or action[kind].get("Key") or {})
 
     def batch_writer(self) -> BatchWriter:
         """Return a context manager that puts and deletes items of the primary in batches of 25."""
         return BatchWriter(self._primary, self._key_of, self._note)
 
-    async def _read_one(self, method: str, is_written: bool, parameters: dict[str, Any]) -> Answer:
+    async def _read_page(self, method: str, is_written: bool, parameters: dict[str, Any]) -> Answer:
+        place = place_in(parameters)
+        if place is None or parameters.get("ConsistentRead"):
+            return await self._read_one(method, is_written, parameters)
+        if place.is_primary:
+            return await self._read_one(method, is_written, parameters, from_primary=True)
+        if has_same_order(method, parameters):
+            return await self._read_one(method, is_written, parameters)
+        return await self._read_on(method, parameters)
+
+    async def _read_one(
+        self, method: str, is_written: bool, parameters: dict[str, Any], *, from_primary: bool = False
+    ) -> Answer:
         if is_written and "IndexName" not in parameters:  # of an index there may be no strong read
             parameters = {**parameters, "ConsistentRead": True}
-        from_primary = is_written or bool(parameters.get("ConsistentRead"))
-        return await self._read(
-            from_primary, lambda table: table.call(method, TableName=table.name, **parameters)
-        )
+        from_primary = from_primary or is_written or bool(parameters.get("ConsistentRead"))
+        return await self._read(from_primary, lambda table: self._ask(table, method, parameters))
+
+    async def _read_on(self, method: str, parameters: dict[str, Any]) -> Answer:
+        """Read a further page of the replica, even one that is left alone: nobody else can go on."""
+        try:
+            answer = await self._ask(self._replica, method, parameters)
+        except UnreachableError as error:
+            if self._outage is None:
+                raise
+            self._outage.began(error)
+            message = f"A {method} that began at the replica cannot go on at the primary, so begin it again: {error}"
+            raise UnreachableError(message, code=error.code) from error.__cause__
+        if self._outage is not None:
+            self._outage.is_over()
+        return answer
+
+    async def _ask(self, table: ResourceTable, method: str, parameters: Mapping[str, Any]) -> Answer:
+        answer = await table.call(method, TableName=table.name, **parameters)
+        if last := answer.get("LastEvaluatedKey"):
+            answer["LastEvaluatedKey"] = Place(last, is_primary=table is self._primary)
+        return answer
 
     async def _read(self, from_primary: bool, read: Callable[[ResourceTable], Awaitable[T]]) -> T:
         if from_primary:
@@ -218,19 +273,6 @@ def _cut(keys: Sequence[Mapping[str, Any]], most: int) -> Iterable[list[Mapping[
         yield some
 
 
-async def _items(
-    page: Callable[..., Awaitable[Answer]], parameters: Mapping[str, Any]
-) -> AsyncIterator[PythonItem]:
-    place: dict[str, Any] = {}
-    while True:
-        answer = await page(**{**parameters, **place})
-        for item in answer.get("Items", ()):
-            yield item
-        if "LastEvaluatedKey" not in answer:
-            return
-        place = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-
-
 @asynccontextmanager
 async def open_split_table(
     primary: str | TableRef,
@@ -263,7 +305,7 @@ async def open_split_table(
             indexes, which the primary brings up to date a little later. Writes of other objects and other
             processes are not known here, and a replica may lag for longer.
         fall_back: read the primary while the replica cannot be reached, which is tried again every ten
-            seconds.
+            seconds. Scans, and queries of indexes, that have begun at the replica fail instead.
         retry: how failed calls are tried again; a replica with ``fall_back`` is tried twice at the most.
         observer: is told when the replica goes out of reach, and when it answers again.
         clock: where time comes from.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.cli import Cli, Ran
+    from tests.support.cli import Cli
     from tests.support.scripted import ScriptedDynamo
     from tests.support.tables import ScriptedTable
 
@@ -216,6 +216,17 @@ def test_the_tasks_name_cannot_be_used_for_other_tables(cli: Cli, endpoint: Scri
     }
     assert_refused(cli, refused, 2)
     assert len(written(endpoint)) == before
+
+
+def test_a_guard_table_that_another_worker_is_just_making_is_no_reason_to_refuse(
+    cli: Cli, source: ScriptedTable, replica: ScriptedTable, endpoint: ScriptedDynamo
+) -> None:
+    guards = endpoint.create_table("asyncrep-guard", "eu-west-1")
+    source.put(item("a"))
+    with working(cli, "--guard", "sequence") as worker:
+        soon(lambda: replica.items)
+        assert worker.end() == 0
+    assert guards.ttl == "expires"
 
 
 # ── What it tells ──────────────────────────────────────────────────────────────────────────────────────
@@ -487,6 +498,26 @@ def test_a_bootstrap_that_was_killed_goes_on_when_it_is_started_again(
             writers.end()
             soon(lambda: replica.items == source.items)
             assert worker.end() == 0
+
+
+def test_what_was_copied_is_followed_though_the_copier_died_before_it_had_said_so_of_every_shard(
+    cli: Cli, source: ScriptedTable, replica: ScriptedTable, endpoint: ScriptedDynamo
+) -> None:
+    for each in items(40):
+        source.put(each)
+    with logging(cli, *REPLICATE, *QUICK, "--bootstrap") as killed:
+        endpoint.before(
+            "UpdateItem",
+            lambda _: killed.process.kill(),
+            table=TASK,
+            when=lambda body: "catchingUp" in json.dumps(body),
+        )
+        assert killed.process.wait(PATIENCE_SECONDS) < 0
+    for each in items(40, n=2):
+        source.put(each)
+    with working(cli) as worker:
+        soon(lambda: replica.items == source.items)
+        assert worker.end() == 0
 
 
 def slowly_scanned(endpoint: ScriptedDynamo, source: ScriptedTable) -> None:

@@ -233,6 +233,17 @@ def test_an_item_gets_no_later_change_before_a_failed_one(make, served, replica,
     assert replica.items["k000"] == item("k000", n=1)
 
 
+def test_what_fails_and_then_is_poison_lets_the_change_before_it_through(make, served, replica, monkeypatch):
+    monkeypatch.setattr("asyncrep.aws.table.RetryPolicy", _impatient)
+    handler = make()
+    handler(event(put(item("b"))), Context())
+    served.on("BatchWriteItem", times=2).error("InternalServerError", 500)
+    records = [put(item("a", n=1), 4), put({**item("a"), "n": INVALID}, 5)]
+    assert handler(event(*records), Context()) == failed_from(4)
+    assert handler(event(*records), Context()) == failed_from(5)
+    assert replica.items == {"a": item("a", n=1), "b": item("b")}
+
+
 def _impatient():
     return RetryPolicy(attempts=2, patience=0.001, first=0.001)
 

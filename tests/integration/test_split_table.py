@@ -188,6 +188,24 @@ async def test_a_transaction_is_on_this_table_unless_it_names_another(
     assert moto.items(other, PRIMARY) == [item("x")]
 
 
+async def test_a_transaction_that_names_this_table_by_an_arn_is_a_write_of_it(
+    moto: Engine, places: tuple[str, str], clock: VirtualClock
+) -> None:
+    arn = f"arn:aws:dynamodb:{PRIMARY}:123456789012:table/{places[0].partition('/')[2]}"
+    row = {"n": 7, "side": "primary"}
+    async with split(places, moto.url, read_your_writes=5.0, clock=clock) as table:
+        await table.transact_write_items(
+            TransactItems=[{"Put": {"TableName": arn, "Item": {"id": "x", **row}}}]
+        )
+        assert await side(table, "x", 7) == "primary"
+    async with split((arn, places[1]), moto.url, read_your_writes=5.0, clock=clock) as table:
+        named = arn.rpartition("/")[2]
+        await table.transact_write_items(
+            TransactItems=[{"Put": {"TableName": named, "Item": {"id": "y", **row}}}]
+        )
+        assert await side(table, "y", 7) == "primary"
+
+
 async def test_own_writes_are_read_for_as_long_as_asked(
     moto: Engine, places: tuple[str, str], clock: VirtualClock
 ) -> None:

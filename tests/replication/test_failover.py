@@ -32,8 +32,9 @@ def loaded(running: Fleet, load: Load, count: int) -> None:
     running.wait_until(lambda: load.written >= before + count)
 
 
-def end_all(workers: list[Process]) -> None:
-    """Ask workers to end, all at once, which they do cleanly."""
+def end_all(running: Fleet, workers: list[Process]) -> None:
+    """Ask workers to end, all at once, which they do cleanly once they have begun."""
+    running.wait_until(lambda: all(worker.told("started") for worker in workers))
     for worker in workers:
         worker.process.terminate()
     assert [worker.process.wait(PATIENCE_SECONDS) for worker in workers] == [0] * len(workers)
@@ -51,7 +52,7 @@ def test_a_killed_workers_shards_are_taken_over_and_every_key_goes_on_in_order(t
         print(f"takeover {seconds:.1f} s after SIGKILL, with a failover of {FAILOVER} s")  # noqa: T201
         running.wait_until_equal()
         assert running.setbacks() == {}
-        end_all(workers[1:])
+        end_all(running, workers[1:])
     assert seconds < FAILOVER + 15
 
 
@@ -71,7 +72,7 @@ def test_without_a_guard_a_takeover_ends_in_the_sources_state(tmp_path: Path) ->
         # At least once: what was written and not noted may come again, and nothing else.
         assert running.inventions() == {}
         print(f"{len(running.setbacks())} keys went back for a moment")  # noqa: T201
-        end_all([workers[0], workers[2]])
+        end_all(running, [workers[0], workers[2]])
 
 
 def test_sigterm_in_mid_load_finishes_what_is_under_way_and_sets_the_leases_free(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_a_worker_that_stood_still_for_too_long_writes_nothing_more(
             running.wait_until(lambda: len(paused.told("shard_taken")) > len(stale))
         running.wait_until_equal()
         assert running.setbacks() == {}
-        end_all([paused, other])
+        end_all(running, [paused, other])
 
 
 @pytest.mark.long
@@ -187,4 +188,4 @@ def test_workers_that_come_and_go_in_every_way_lose_nothing(
         assert running.inventions() == {}
         if guard:
             assert running.setbacks() == {}
-        end_all(workers)
+        end_all(running, workers)

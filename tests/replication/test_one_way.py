@@ -268,6 +268,78 @@ async def test_throttling_that_does_not_end_is_a_failure_of_the_batch(
     assert not there.items
 
 
+def failing_once(endpoint: ScriptedDynamo) -> None:
+    """Fail the next bulk write as often as it is tried; what is written after it goes through."""
+    endpoint.on("BatchWriteItem", times=3).error("InternalServerError", 500)
+
+
+async def again(one_way: OneWay, result: Applied) -> Applied:
+    """Apply once more what has failed, as a worker does."""
+    return await one_way.apply([each.change for each in result.of(Fate.FAILED)])
+
+
+def two_good_and_a_poisonous_state(table: ScriptedTable) -> None:
+    table.put(item("a", n=1))
+    table.put(item("a", n=2))
+    table._store("a", {**item("a"), "s": {"SS": []}})
+    table.put(item("b"))
+
+
+async def test_what_fails_and_then_is_poison_lets_the_change_before_it_through(
+    endpoint: ScriptedDynamo, there: ScriptedTable
+) -> None:
+    origin = Origin()
+    two_good_and_a_poisonous_state(origin.table)
+    async with mirror(endpoint) as one_way:
+        failing_once(endpoint)
+        changes = origin.changes(one_way)
+        first = await one_way.apply(changes)
+        assert [each.change for each in first.of(Fate.FAILED)] == changes
+        assert (first.written, first.squashed, there.items) == (0, 0, {})
+        second = await again(one_way, first)
+    assert there.items == {"a": item("a", n=2), "b": item("b")}
+    assert (second.written, second.squashed) == (2, 1)
+    assert [each.change for each in second.unwritten] == [changes[2]]
+    assert fates(second) == [(key("a"), Fate.POISON)]
+
+
+async def test_what_failed_is_squashed_when_it_comes_again_and_counted_once(
+    endpoint: ScriptedDynamo, there: ScriptedTable
+) -> None:
+    origin = Origin()
+    for n in range(5):
+        origin.table.put(item("a", n=n))
+    async with mirror(endpoint, events=["INSERT", "MODIFY"]) as one_way:
+        origin.table.delete("a")
+        failing_once(endpoint)
+        results = [await one_way.apply(origin.changes(one_way))]
+        while results[-1].unwritten:
+            results.append(await again(one_way, results[-1]))
+    assert there.items == {"a": item("a", n=4)}
+    assert sent(endpoint) == [1] * 4
+    assert [(each.written, each.squashed, len(each.unwritten)) for each in results] == [(0, 1, 5), (1, 4, 0)]
+
+
+async def test_poison_after_a_failed_change_comes_again_with_it(
+    endpoint: ScriptedDynamo, there: ScriptedTable
+) -> None:
+    """Were it written first, because it is poison no more, the failed one would be written over it."""
+    origin = Origin()
+    two_good_and_a_poisonous_state(origin.table)
+    async with mirror(endpoint) as one_way:
+        endpoint.on("BatchWriteItem", when=lambda body: '"2"' in json.dumps(body), times=3).error(
+            "InternalServerError", 500
+        )
+        changes = origin.changes(one_way)[:3]
+        first = await one_way.apply(changes)
+        assert [(each.change, each.fate) for each in first.unwritten] == [
+            (change, Fate.FAILED) for change in changes
+        ]
+        second = await again(one_way, first)
+    assert (second.written, second.squashed, fates(second)) == (1, 1, [(key("a"), Fate.POISON)])
+    assert there.items == {"a": item("a", n=2)}
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [("AccessDeniedException", PermissionDeniedError), ("ResourceNotFoundException", TableNotFoundError)],

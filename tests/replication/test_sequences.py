@@ -136,6 +136,41 @@ async def test_poison_and_missing_images_let_the_change_before_through(side: Sid
     assert side.items.items == {"a": item("a", n=2)}
 
 
+async def test_what_fails_and_then_is_poison_lets_the_change_before_it_through(side: Side) -> None:
+    changes = [put(1), put(2), put(3, item("a", s="x" * 420_000))]
+    with side.outage():
+        first = await applied(side, *changes)
+    assert (first.written, first.squashed) == (0, 0)
+    assert told(first) == [(1, Fate.FAILED), (2, Fate.FAILED), (3, Fate.FAILED)]
+    second = await applied(side, *[each.change for each in first.unwritten])
+    assert (second.written, second.squashed, told(second)) == (1, 1, [(3, Fate.POISON)])
+    assert side.items.items == {"a": item("a", n=2)}
+
+
+async def test_what_failed_is_squashed_when_it_comes_again_and_counted_once(side: Side) -> None:
+    with side.outage():
+        first = await applied(side, put(1), put(2), remove(3), put(4), events=["MODIFY"])
+        last = await applied(side, put(5), remove(6), events=["MODIFY"])
+    assert (first.squashed, last.squashed) == (0, 1)
+    again = [each.change for each in (*first.unwritten, *last.unwritten)]
+    assert await applied(side, *again, events=["MODIFY"]) == Applied(1, 4, [])
+    assert side.items.items == {"a": item("a", n=5)}
+
+
+async def test_a_superseded_change_squashes_those_before_it(side: Side) -> None:
+    await applied(side, put(9))
+    late = await applied(side, put(1), put(2), put(3))
+    assert (late.squashed, told(late)) == (2, [(3, Fate.SUPERSEDED)])
+
+
+async def test_poison_after_a_failed_change_comes_again_with_it(side: Side) -> None:
+    blind = Change(key=key("a"), kind=ChangeKind.MODIFY, sequence=NUMBER + 3, origin=ORIGIN)
+    with side.outage():
+        first = await applied(side, put(1), put(2), blind)
+    assert told(first) == [(1, Fate.FAILED), (2, Fate.FAILED), (3, Fate.FAILED)]
+    assert told(await applied(side, *[each.change for each in first.unwritten])) == [(3, Fate.POISON)]
+
+
 async def test_a_selection_shapes_what_is_written(side: Side) -> None:
     result = await applied(side, put(1, item("a", x=1, y=2)), remove(2), events=["MODIFY"], without=["y"])
     assert (result.written, result.squashed) == (1, 1)

@@ -318,6 +318,69 @@ async def test_when_the_highest_is_poison_the_one_below_is_written(side: Side) -
     assert "Item size has exceeded" in result.unwritten[0].reason
 
 
+@pytest.mark.parametrize("kind", [ChangeKind.INSERT, ChangeKind.MODIFY])
+async def test_a_tombstone_that_cannot_be_compared_makes_a_put_poison(side: Side, kind: ChangeKind) -> None:
+    await remove(side, versioned(5))
+    old = versioned("A") if kind is ChangeKind.MODIFY else None
+    assert told(await applied(side, change(old, versioned("B")))) == [
+        (
+            Fate.POISON,
+            "The destination's version is {'N': '5'}, which cannot be compared with {'S': 'B'}.",
+        )
+    ]
+    assert not side.items.items
+    assert tombstone(side) == {"N": "5"}
+
+
+def fates(result: Applied) -> list[tuple[int, Fate]]:
+    return [(each.change.sequence, each.fate) for each in result.unwritten]
+
+
+async def test_what_fails_and_then_is_poison_lets_the_version_below_it_through(side: Side) -> None:
+    large = versioned(6, "x" * 420_000)
+    changes = [
+        change(None, versioned(4), 1),
+        change(versioned(4), versioned(5), 2),
+        change(versioned(5), large, 3),
+    ]
+    with side.outage():
+        first = await applied(side, *changes)
+    assert (first.written, first.squashed) == (0, 0)
+    assert fates(first) == [(1, Fate.FAILED), (2, Fate.FAILED), (3, Fate.FAILED)]
+    second = await applied(side, *[each.change for each in first.unwritten])
+    assert (second.written, second.squashed, fates(second)) == (1, 1, [(3, Fate.POISON)])
+    assert side.items.items == {"a": versioned(5)}
+
+
+async def test_conflicts_within_a_batch_are_told_once_however_often_it_fails(side: Side) -> None:
+    changes = [
+        change(None, LESSER, 1),
+        change(LESSER, GREATER, 2),
+        change(versioned(5), versioned(3), 3),
+        change(versioned(3), versioned(4), 4),
+    ]
+    results = []
+    with side.outage():
+        for _ in range(3):
+            results.append(await applied(side, *changes))
+            changes = [each.change for each in results[-1].of(Fate.FAILED)]
+            assert [each.sequence for each in changes] == [1, 2, 3, 4]
+    results.append(await applied(side, *changes))
+    assert side.items.items == {"a": GREATER}
+    assert [(each.written, each.squashed) for each in results] == [(0, 0)] * 3 + [(1, 1)]
+    conflicts = [each.change.sequence for result in results for each in result.of(Fate.CONFLICT)]
+    assert conflicts == [1, 3]
+    assert not results[-1].of(Fate.FAILED)
+
+
+async def test_those_below_a_version_that_somebody_keeps_changing_fail_with_it(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncrep.replicate.versions._TRIES", 0)
+    result = await applied(side, change(None, versioned(4), 1), change(versioned(4), versioned(5), 2))
+    assert (result.squashed, fates(result)) == (0, [(1, Fate.FAILED), (2, Fate.FAILED)])
+
+
 async def test_a_conflict_over_an_item_that_keeps_changing_is_told_and_tried_again_later(
     side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:

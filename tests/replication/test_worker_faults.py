@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from asyncrep import SystemClock
+from asyncrep import RetryPolicy, SystemClock, VirtualClock
+from asyncrep.aws.streams import TrimHorizon
 from asyncrep.errors import ServiceError
 from asyncrep.options import Following
 from asyncrep.replicate.events import (
@@ -18,9 +20,10 @@ from asyncrep.replicate.events import (
     Stalled,
 )
 from asyncrep.replicate.policy import Policy
+from asyncrep.replicate.reader import ShardPage, ShardReader
 from asyncrep.replicate.selection import Selection
 from tests.support.scenario import item, items
-from tests.support.workers import SOURCE, Replication, until_true
+from tests.support.workers import RETRY, SOURCE, Replication, until_true
 
 if TYPE_CHECKING:
     from asyncrep.change import Change, Unreadable
@@ -44,9 +47,11 @@ class Letters:
 
 
 class Behind(SystemClock):
-    """The time an hour ago, at first."""
+    """The time some seconds ago, an hour at first."""
 
-    late = 3600.0
+    def __init__(self, late: float = 3600.0) -> None:
+        super().__init__()
+        self.late = late
 
     def now(self) -> float:
         return super().now() - self.late
@@ -172,6 +177,46 @@ async def test_a_poison_record_is_put_aside_and_its_neighbours_are_applied(endpo
     assert [refused.kept for refused in running.of(Refused)] == [True]
 
 
+def failing_for_a_while(endpoint: ScriptedDynamo, word: str) -> None:
+    """Fail writes of items with this word until all tries of one request are used up."""
+    endpoint.on(
+        "BatchWriteItem", times=RETRY.attempts, when=lambda body: word in msgspec.json.encode(body).decode()
+    ).error("InternalServerError", 500)
+
+
+async def test_a_change_before_one_that_fails_and_then_is_poison_arrives(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    letters = Letters()
+    failing_for_a_while(endpoint, "bad")
+    endpoint.on(
+        "BatchWriteItem", times=None, when=lambda body: "bad" in msgspec.json.encode(body).decode()
+    ).error("ValidationException", 400)
+    replication.source.put(item("a", n=1))
+    replication.source.put(item("a", n="bad"))
+    async with replication.worker(letters=letters) as running:
+        await until_true(lambda: "TRIM_HORIZON" not in replication.checkpoints().values())
+        assert len(running.of(Stalled)) == 1
+    assert replication.replicas[0].items == {"a": item("a", n=1)}
+    assert [record["dynamodb"]["NewImage"] for _, _, record in letters.kept] == [item("a", n="bad")]
+    figures = running.worker.figures
+    assert (figures.written, figures.squashed, figures.retried, figures.failed) == (1, 0, 2, 1)
+
+
+async def test_what_is_poison_no_more_is_not_followed_by_what_came_before_it(
+    endpoint: ScriptedDynamo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is refused for a moment, and the one before it fails meanwhile."""
+    monkeypatch.setattr("asyncrep.replicate.follower.HELD_SECONDS", 0.05)
+    replication = Replication.of(endpoint)
+    endpoint.on("BatchWriteItem", times=1).error("ValidationException", 400)
+    failing_for_a_while(endpoint, "good")
+    replication.source.put(item("a", n="good"))
+    replication.source.put(item("a", n="better"))
+    async with replication.worker():
+        await until_true(lambda: "TRIM_HORIZON" not in replication.checkpoints().values())
+    assert replication.in_line()
+
+
 async def test_without_a_place_a_poison_record_holds_its_shard(endpoint: ScriptedDynamo) -> None:
     replication = Replication.of(endpoint)
     endpoint.on(
@@ -200,6 +245,80 @@ async def test_a_letter_that_cannot_be_kept_holds_the_shard_as_well(endpoint: Sc
         assert "The place is full." in running.of(Refused)[0].reason
         assert figures_of(running).state is ShardState.HELD
     assert set(replication.checkpoints().values()) == {"TRIM_HORIZON"}
+
+
+async def test_an_unreadable_record_does_not_keep_its_neighbours_back(endpoint: ScriptedDynamo) -> None:
+    replication = Replication.of(endpoint)
+    for each in items(3):
+        replication.source.put(each)
+    del replication.stream.records[0]["dynamodb"]["Keys"]
+    async with replication.worker() as running:
+        await until_true(lambda: len(replication.replicas[0].items) == 2)
+        await until_true(lambda: running.of(Refused))
+        assert figures_of(running).state is ShardState.HELD
+    assert set(replication.checkpoints().values()) == {"TRIM_HORIZON"}
+
+
+async def test_a_shard_that_is_not_there_for_a_moment_is_not_asked_for_without_a_pause(
+    endpoint: ScriptedDynamo,
+) -> None:
+    clock = VirtualClock()
+    replication = Replication.of(endpoint, clock=clock)
+    endpoint.on("GetShardIterator", times=2).error("ResourceNotFoundException", 400)
+    replication.source.put(item("a"))
+    async with replication.open() as (stream, _, _):
+        (shard,) = replication.stream.shards
+        reader = ShardReader(
+            stream.streams,
+            stream.arn,
+            shard,
+            TrimHorizon(),
+            stream.table.keys,
+            limit=10,
+            poll=7.0,
+            clock=clock,
+        )
+        assert [await reader.next(), await reader.next()] == [ShardPage(), ShardPage()]
+        assert clock.slept == [7.0, 7.0]
+        assert len((await reader.next()).changes) == 1
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_clock_that_is_wrong_does_not_decide_what_is_too_old_nor_how_late_it_is(
+    endpoint: ScriptedDynamo, hours: int
+) -> None:
+    following = Following(begin="latest", poll=0.1, failover=3.0)
+    replication = Replication.of(endpoint, following=following, clock=Behind(-3600.0 * hours))
+    replication.stream.clock = long_ago = Behind(600.0)
+    replication.source.put(item("before"))
+    long_ago.late = 0
+    endpoint.on("BatchWriteItem").error("AccessDeniedException", 400)
+    async with replication.worker() as running:
+        await until_true(lambda: running.of(Progressed))
+        replication.source.put(item("after"))
+        await until_true(lambda: "after" in replication.replicas[0].items)
+        await until_true(lambda: running.worker.figures.read > 0)
+    assert set(replication.replicas[0].items) == {"after"}
+    assert all(event.millis_behind < 60_000 for event in running.of(Progressed))
+    stalls = [stalled.millis_behind for stalled in running.of(Stalled)]
+    assert stalls
+    assert all(behind is not None and behind < 60_000 for behind in stalls)
+
+
+@pytest.mark.parametrize("fault", ["throttle", "unprocessed", "hang_up"])
+async def test_who_is_to_stop_does_not_go_on_trying_what_a_destination_does_not_take(
+    endpoint: ScriptedDynamo, fault: str
+) -> None:
+    replication = Replication.of(endpoint, retry=RetryPolicy(first=60.0, longest=60.0))
+    refusing = endpoint.on("BatchWriteItem", times=None)
+    getattr(refusing, fault)(*((1.0,) if fault == "unprocessed" else ()))
+    replication.source.put(item("a"))
+    async with replication.worker() as running:
+        await until_true(lambda: refusing.fired)
+        async with asyncio.timeout(5.0):
+            await running.stop()
+    assert set(replication.checkpoints().values()) == {"TRIM_HORIZON"}
+    assert set(replication.owners().values()) == {None}
 
 
 async def test_a_lease_that_another_worker_takes_stops_the_following_at_once(

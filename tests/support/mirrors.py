@@ -9,9 +9,11 @@ import asyncio
 import json
 import random
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from unittest.mock import patch
 
 from botocore.exceptions import ClientError
 
@@ -36,7 +38,7 @@ from tests.support.tables import ScriptedTable
 from tests.support.values import Item, ServiceError, equal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from asyncrep.aws.client import WireClient
     from asyncrep.change import Applier
@@ -158,6 +160,16 @@ class Side:
         ]
         assert all(isinstance(each, Change) for each in read)
         return cast("list[Change]", read)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Nothing reaches this side."""
+
+        async def gone(*_: object) -> None:
+            raise UnreachableError("Nobody there.")
+
+        with patch.object(self.wire, "call", gone):
+            yield
 
 
 def make_side(region: str, chaos: Chaos) -> Side:

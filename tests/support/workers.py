@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asyncrep import RetryPolicy, open_table
+from asyncrep import RetryPolicy, SystemClock, open_table
 from asyncrep.aws.leases import open_lease_table
 from asyncrep.aws.streams import open_streams
 from asyncrep.location import TableRef
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from asyncrep.aws.leases import LeaseTable
     from asyncrep.aws.table import Table
+    from asyncrep.flow.clock import Clock
     from asyncrep.replicate.events import ReplicationEvent
     from asyncrep.replicate.worker import StreamOf, Worker
     from tests.support.scripted import ScriptedDynamo
@@ -67,6 +68,7 @@ class Replication:
     policy: Policy = field(default_factory=Policy)
     following: Following = QUICK
     retry: RetryPolicy = RETRY
+    clock: Clock = field(default_factory=SystemClock)
 
     @classmethod
     def of(
@@ -89,6 +91,7 @@ class Replication:
             "session": session(),
             "endpoint_url": self.endpoint.url,
             "retry": self.retry,
+            "clock": self.clock,
         }
         async with AsyncExitStack() as stack:
             source = await stack.enter_async_context(open_table(f"{SOURCE}/{NAME}", **options))
@@ -109,9 +112,11 @@ class Replication:
                 stream,
                 [await self.policy.applier(table, create_guard=True) for table in tables],
                 leases,
+                selection=self.policy.selection,
                 following=self.following,
                 name=name,
                 tell=events.append,
+                clock=self.clock,
                 **options,
             )
             async with asyncio.TaskGroup() as group:
