@@ -44,9 +44,6 @@ def backup_handler(
 
     Raises:
         UsageError: a setting is wrong; the sentence names the variable.
-
-    Example:
-        >>> handler = backup_handler()  # in a module of one's own, named as the function's handler
     """
     settings = settings or BackupSettings.from_environment(os.environ)
     container, clock = container or the_container(), clock or SystemClock()

@@ -133,13 +133,23 @@ class Follower:
         page = await until(stopping, self._reader.next())
         try:
             while page is not None and not page.is_last:
-                # The next page is read while this one is applied.
-                page, _ = await side_by_side((until(stopping, self._reader.next()), self._apply(page)))
+                # The next page is read while this one is applied; if that fails, this one is applied first.
+                following, _ = await side_by_side((self._read_on(), self._apply(page)))
+                if isinstance(following, ServiceError):
+                    raise following
+                page = following
             if page is not None:
                 await self._apply(page)
         except _Stopped:
             return False
         return page is not None
+
+    async def _read_on(self) -> ShardPage | ServiceError | None:
+        """Return the next page, what kept it from being read, or None if the worker is to stop."""
+        try:
+            return await until(self._means.stopping, self._reader.next())
+        except ServiceError as error:
+            return error
 
     async def _apply(self, page: ShardPage) -> None:
         figures, means = self._figures, self._means
@@ -148,7 +158,9 @@ class Follower:
             means.figures.gaps += 1
             means.tell(DataLost(figures.shard, page.lost))
         if page.changes:
-            await side_by_side(self._bring(applier, page.changes) for applier in means.appliers)
+            brought = await side_by_side(self._brought(applier, page.changes) for applier in means.appliers)
+            if not all(brought):
+                raise _Stopped
         # Of other items than the changes, as far as anybody can tell: they need not wait for these.
         for record in page.unreadable:
             await self._put_aside(None, record, record.reason)
@@ -175,6 +187,17 @@ class Follower:
             else:
                 self._figures.troubles.pop(LEASE_TABLE, None)
                 return
+
+    async def _brought(self, applier: Applier, changes: Sequence[Change]) -> bool:
+        """Apply changes at one destination; tell whether the worker was not to stop before they are.
+
+        What is under way at the other destinations goes on meanwhile: it is not cut off in the middle.
+        """
+        try:
+            await self._bring(applier, changes)
+        except _Stopped:
+            return False
+        return True
 
     async def _bring(self, applier: Applier, changes: Sequence[Change]) -> None:
         """Apply changes at one destination, however often it takes."""

@@ -102,7 +102,7 @@ def test_a_repair_mends_and_deletes_as_one_process_would(
     tables = scene(endpoint, *drifted(300))
     ran = cli(*DIFF, *TWO, "--repair", "--json", "--output", "d.jsonl", *options)
     drift = [ran.summary[name] for name in ("missing", "different", "extraneous")]
-    assert (ran.code, drift) == (code, [100, 100, 30])
+    assert (ran.code, drift) == (code, [100, 100, 30]), ran
     assert (ran.summary["repaired"], ran.summary["skipped"]) == (230 - left, left)
     assert len(as_set(json_lines((cli.folder / "d.jsonl").read_text()))) == 230
     assert len(tables.replica.items) == 300 + left

@@ -109,6 +109,7 @@ def test_a_second_signal_ends_a_worker_that_cannot_finish_at_once(tmp_path: Path
         assert worker.process.wait(5) == 130
 
 
+@pytest.mark.long
 def test_a_worker_with_other_tables_is_refused_while_those_of_the_task_go_on(tmp_path: Path) -> None:
     with fleet(tmp_path) as running, running.worker() as worker:
         load = Load(running.endpoint, SOURCE, seed=5)
