@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from asyncrep.aws.errors import Cure, cure, raise_translated
+from asyncrep.aws.attempts import retried
 from asyncrep.aws.session import open_s3_client
 from asyncrep.errors import ConditionFailedError, PermissionDeniedError, ServiceError
 from asyncrep.flow.clock import SystemClock
-from asyncrep.flow.patience import paused
 from asyncrep.flow.permission import check_permitted
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.location import S3Place
@@ -246,24 +245,13 @@ class Objects:
         return any([there == name async for there in self.names(name)])
 
     async def _retried(self, operation: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Run ``attempt`` until it succeeds, fails for good, or the retry policy gives up."""
-        failures = throttles = 0
-        waited = 0.0
-        lost = False
-        while True:
-            try:
-                check_permitted()
-                return await attempt()
-            except Exception as error:  # noqa: BLE001 - raised again, or tried again
-                remedy = cure(error)
-                throttles += remedy is Cure.SLOW_DOWN
-                failures += remedy is not Cure.SLOW_DOWN
-                lost = lost or remedy is Cure.RETRY
-                hopeless = failures >= self._retry.attempts or waited >= self._retry.patience
-                delay = self._retry.delay(failures + throttles)
-                if remedy is Cure.NONE or hopeless or not await paused(self._clock, delay):
-                    raise_translated(error, operation, str(self.place), maybe_done=lost)
-                waited += delay
+        """Run ``attempt``, each time only if it may be sent; see ``asyncrep.aws.attempts.retried``."""
+
+        async def permitted() -> T:
+            check_permitted()
+            return await attempt()
+
+        return await retried(operation, str(self.place), permitted, self._retry, self._clock)
 
 
 @asynccontextmanager
