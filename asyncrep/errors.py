@@ -3,7 +3,8 @@
     AsyncrepError
     ├── UsageError                what was asked for cannot be done as asked; nothing was written
     │   ├── LocationError         a table location has no known form
-    │   └── KeyFormatError        a record key is not JSON, or does not fit the table's key schema
+    │   ├── KeyFormatError        a record key is not JSON, or does not fit the table's key schema
+    │   └── BackupError           a backup is damaged, or is none; names the file and, in it, the line
     ├── ServiceError              AWS, or the way to it, said no
     │   ├── CredentialsError      no credentials, or AWS refused them
     │   ├── PermissionDeniedError the credentials lack a permission
@@ -18,9 +19,11 @@
     │   └── RejectedError         the service refused this request as invalid; retrying cannot help
     ├── BudgetExhaustedError      the next request could pass the budget of the run
     ├── LeaseLostError            another worker follows the shard now
+    ├── StorageError              a local file of a backup could not be read or written
     ├── JobError                  the state of a job could not be saved, or another process works on it
     ├── JournalError              what is about to be written could not be journalled, so it was not written
     ├── IncompleteUndoError       an undo ended before it had seen everything; carries its report
+    ├── IncompleteBackupError     a backup or a restore ended before it had done everything; carries its report
     └── IncompleteRunError        a run ended before it had seen everything; carries its report
 
 botocore's and aiohttp's exceptions are translated into these once, in ``asyncrep.aws.errors``.
@@ -31,6 +34,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncrep.backup.report import BackupReport, RestoreReport
     from asyncrep.report import Report, UndoReport
 
 
@@ -48,6 +52,10 @@ class LocationError(UsageError):
 
 class KeyFormatError(UsageError):
     """A record key is not JSON, misses a key attribute, or has one of the wrong type."""
+
+
+class BackupError(UsageError):
+    """What is meant to be a backup is none, or is damaged; the sentence names the file and the line in it."""
 
 
 class ServiceError(AsyncrepError):
@@ -116,6 +124,10 @@ class LeaseLostError(AsyncrepError):
     """Another worker has the lease of a shard, or may have it; whoever follows the shard must stop."""
 
 
+class StorageError(AsyncrepError):
+    """A local file or folder that holds a backup, or is to hold one, could not be read or written."""
+
+
 class JobError(AsyncrepError):
     """The state of a job could not be saved, or another process has begun to work on it."""
 
@@ -144,5 +156,17 @@ class IncompleteRunError(AsyncrepError):
     """
 
     def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class IncompleteBackupError(AsyncrepError):
+    """A backup, a snapshot or a restore ended before it had done all it was meant to.
+
+    Attributes:
+        report: what had been done until then, with ``complete`` false. The cause is chained.
+    """
+
+    def __init__(self, message: str, report: BackupReport | RestoreReport) -> None:
         super().__init__(message)
         self.report = report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -20,6 +21,12 @@ Begin = Literal["trim-horizon", "latest"]
 
 Guard = Literal["none", "sequence", "version"]
 """What keeps changes from being written over something newer: see ``asyncrep.replicate``."""
+
+_ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
+_KMS_KEY = re.compile(
+    r"(?:mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|alias/[A-Za-z0-9/_-]+"
+    r"|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,38 @@ class Following:
             raise UsageError(f"Poll must be 0.1 to 3,600 seconds, not {self.poll}.")
         if not 3 <= self.failover <= 86_400:
             raise UsageError(f"Failover must be 3 to 86,400 seconds, not {self.failover}.")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Access:
+    """How S3 is reached, and how what is put there is encrypted. All of it None: as the environment says.
+
+    Attributes:
+        profile: a profile of the AWS config files.
+        role_arn: a role to assume with its credentials.
+        endpoint_url: another endpoint than the Region's.
+        region: the bucket's Region, which saves a redirection.
+        kms_key: the id, alias or ARN of the KMS key that encrypts what is put; by default the bucket decides.
+        bucket_owner: the account that must own the bucket, else every call is refused.
+
+    Raises:
+        UsageError: one of them has no possible form.
+    """
+
+    profile: str | None = None
+    role_arn: str | None = None
+    endpoint_url: str | None = None
+    region: str | None = None
+    kms_key: str | None = None
+    bucket_owner: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.bucket_owner is not None and not _ACCOUNT.fullmatch(self.bucket_owner):
+            raise UsageError(f'The bucket owner must be an account of 12 digits, not "{self.bucket_owner}".')
+        if self.kms_key is not None and not _KMS_KEY.fullmatch(self.kms_key):
+            raise UsageError(f'"{self.kms_key}" is not a KMS key: give its id, alias/NAME or ARN.')
+        if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
+            raise UsageError(f'The endpoint "{self.endpoint_url}" must begin with http:// or https://.')
 
 
 @dataclass(frozen=True, slots=True)

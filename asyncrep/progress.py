@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from asyncrep.backup.report import BackupReport, RestoreReport
     from asyncrep.model import Discrepancy
     from asyncrep.report import Report, UndoReport
 
-PassName = Literal["undo", "primary", "replica", "backfill", "repair", "delete"]
+PassName = Literal[
+    "undo", "primary", "replica", "backfill", "repair", "delete",
+    "backup", "snapshot", "check", "restore", "verify",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,13 @@ class UndoStarted:
     """An undo begins; ``report`` is the live one."""
 
     report: UndoReport
+
+
+@dataclass(frozen=True, slots=True)
+class BackupStarted:
+    """A backup, a snapshot or a restore begins; ``report`` is the live one."""
+
+    report: BackupReport | RestoreReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ class Note:
     message: str
 
 
-Event = RunStarted | UndoStarted | PassStarted | Advanced | PassEnded | Found | Note
+Event = RunStarted | UndoStarted | BackupStarted | PassStarted | Advanced | PassEnded | Found | Note
 
 
 class Observer(Protocol):
