@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
+import select
 import sqlite3
 import stat
+import sys
 import tempfile
 import zlib
 from contextlib import ExitStack, contextmanager
@@ -38,6 +39,10 @@ _LONGEST_LINE = 64 * 1024 * 1024
 """Two items of 400 KB, however their JSON spells them, take less."""
 
 _SPOOLED_IN_MEMORY = 1024 * 1024
+_PIECE = 256 * 1024
+_SIGNAL_SECONDS = 0.5
+"""After so long a pipe that brings nothing is left for a moment, so that Ctrl-C is heard."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINES_AT_A_TIME = 200
 
@@ -51,6 +56,21 @@ class Task(IntEnum):
     NOTHING = 0
     CHANGE = 1
     DELETE = 2
+
+
+def _pieces(descriptor: int) -> Iterator[bytes]:
+    """Yield what a pipe brings.
+
+    A signal that comes between two instructions of the interpreter and the read that follows is only noted: the
+    read would wait for the other end, however long that takes, before anybody hears of it.
+    """
+    while True:
+        # On Windows only sockets can be waited for; there Ctrl-C ends the read itself.
+        while sys.platform != "win32" and not select.select([descriptor], [], [], _SIGNAL_SECONDS)[0]:
+            pass
+        if not (piece := os.read(descriptor, _PIECE)):
+            return
+        yield piece
 
 
 # ── Lines ───────────────────────────────────────────────────────────────────────────────────────────
@@ -217,7 +237,8 @@ class StoredDiff:
         """
         with tempfile.SpooledTemporaryFile(max_size=_SPOOLED_IN_MEMORY) as file:
             with _complaining(name):
-                shutil.copyfileobj(source, file)
+                for piece in _pieces(source.fileno()):
+                    file.write(piece)
             yield cls(name, file)
 
     def lines(self) -> Iterator[tuple[int, int, bytes]]:
