@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
 
@@ -127,6 +127,15 @@ class Storage(Protocol):
 
     def upload(self, name: str, *, if_absent: bool = False) -> AbstractAsyncContextManager[Upload]:
         """Write an object of any size in bounded memory. Nothing is there, and nothing left, if the block fails."""
+
+    async def forget_uploads(self, names: Collection[str]) -> int:
+        """Remove what was sent of objects with these names by processes that were killed.
+
+        Only whoever knows that nobody else writes them may ask for it.
+
+        Returns:
+            How many uploads there were.
+        """
 
     async def delete(self, name: str, *, if_match: str | None = None) -> None:
         """Delete one object."""

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncrep.aws.errors import Cure, cure, is_silence, raise_translated
-from asyncrep.aws.session import BODY
+from asyncrep.aws.table_calls import TableCalls
 from asyncrep.errors import BudgetExhaustedError, LeaseLostError
 from asyncrep.flow.patience import paused
 from asyncrep.flow.permission import check_permitted
@@ -22,17 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_METHODS = {
-    "Scan": "scan",
-    "BatchGetItem": "batch_get_item",
-    "BatchWriteItem": "batch_write_item",
-    "PutItem": "put_item",
-    "UpdateItem": "update_item",
-    "DeleteItem": "delete_item",
-    "TransactWriteItems": "transact_write_items",
-}
 _READS = frozenset({"Scan", "BatchGetItem", "GetItem"})
-_BY_REQUEST_ITEMS = frozenset({"BatchGetItem", "BatchWriteItem"})
 
 
 class WireClient:
@@ -44,20 +34,28 @@ class WireClient:
         label: the table as the user named it, for messages.
         retry: how often and after how long a failed call is tried again.
         clock: passes the time between tries.
+        calls: those of ``client``; made anew when they are not given.
     """
 
     def __init__(
-        self, client: DynamoDBClient, name: str, label: str, retry: RetryPolicy, clock: Clock
+        self,
+        client: DynamoDBClient,
+        name: str,
+        label: str,
+        retry: RetryPolicy,
+        clock: Clock,
+        calls: TableCalls | None = None,
     ) -> None:
         self.name = name
         self.label = label
         self.retry = retry
         self.clock = clock
         self._client = client
+        self._calls = calls or TableCalls(client)
 
     def of(self, name: str, label: str) -> WireClient:
         """Return one for another table of the same endpoint."""
-        return WireClient(self._client, name, label, self.retry, self.clock)
+        return WireClient(self._client, name, label, self.retry, self.clock, self._calls)
 
     async def call(
         self, operation: str, body: bytes, decode: Callable[[bytes], T], budget: Budget, cost: Cost
@@ -80,8 +78,6 @@ class WireClient:
             BudgetExhaustedError: it could pass the budget. Without a cause, nothing was carried out.
             LeaseLostError: it may not be sent (any more); see ``asyncrep.flow.permission``.
         """
-        parameters = {**self._naming(operation), BODY: body}
-        method = getattr(self._client, _METHODS[operation])
         # Scans are bounded by the number of segments; all of them are meant to be under way at once.
         slot = nullcontext() if operation == "Scan" else budget.slots
         direction: Direction = "read" if operation in _READS else "write"
@@ -90,18 +86,10 @@ class WireClient:
             await budget.spend(direction, cost.estimate)
             async with budget.reserved(direction, cost.most), slot:
                 check_permitted()
-                result = await method(**parameters)
-            return decode(result[BODY])
+                answer = await self._calls.call(operation, self.name, body)
+            return decode(answer)
 
         return await self._retried(operation, attempt, budget, direction, self.retry)
-
-    def _naming(self, operation: str) -> dict[str, Any]:
-        """Return parameters that name the table: the endpoint rules of botocore want to see it."""
-        if operation == "TransactWriteItems":
-            return {"TransactItems": [{"ConditionCheck": {"TableName": self.name}}]}
-        if operation in _BY_REQUEST_ITEMS:
-            return {"RequestItems": {self.name: {}}}
-        return {"TableName": self.name}
 
     async def ask(
         self,

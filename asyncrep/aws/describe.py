@@ -64,6 +64,76 @@ async def describe(client: WireClient, budget: Budget) -> TableSettings:
     )
 
 
+async def creating(client: WireClient, budget: Budget) -> dict[str, Any]:
+    """Return the parameters of CreateTable that would make a table like this one, without its name.
+
+    Tags, TTL, autoscaling, point-in-time recovery and the other members of a global table are none of them.
+
+    Raises:
+        TableNotFoundError: there is no such table any more.
+        ServiceError: it could not be described.
+    """
+    answer = await client.ask("DescribeTable", "describe_table", budget, TableName=client.name)
+    table: dict[str, Any] = answer.get("Table", {})
+    billing = _capacity(table).billing
+    parameters = {
+        "AttributeDefinitions": table["AttributeDefinitions"],
+        "KeySchema": table["KeySchema"],
+        "BillingMode": "PROVISIONED" if billing == "provisioned" else "PAY_PER_REQUEST",
+        **_throughput(table, billing),
+        "LocalSecondaryIndexes": [_only(index, _INDEX) for index in table.get("LocalSecondaryIndexes") or []],
+        "GlobalSecondaryIndexes": [
+            _only(index, _INDEX) | _throughput(index, billing)
+            for index in table.get("GlobalSecondaryIndexes") or []
+        ],
+        "StreamSpecification": _stream(table),
+        "SSESpecification": _encryption(table),
+        "TableClass": (table.get("TableClassSummary") or {}).get("TableClass"),
+        "DeletionProtectionEnabled": table.get("DeletionProtectionEnabled") or None,
+    }
+    return {name: value for name, value in parameters.items() if value}
+
+
+_INDEX = ("IndexName", "KeySchema", "Projection")
+_PROVISIONED = ("ReadCapacityUnits", "WriteCapacityUnits")
+_ON_DEMAND = ("MaxReadRequestUnits", "MaxWriteRequestUnits")
+
+
+def _only(description: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return some members of a description: others are not parameters, as counts and times."""
+    return {name: description[name] for name in names if name in description}
+
+
+def _throughput(description: dict[str, Any], billing: str) -> dict[str, Any]:
+    """Return the throughput of a table or of a global index; on demand only a maximum, where there is one."""
+    kind, names = (
+        ("ProvisionedThroughput", _PROVISIONED)
+        if billing == "provisioned"
+        else ("OnDemandThroughput", _ON_DEMAND)
+    )
+    figures = description.get(kind) or {}
+    told = {name: figures[name] for name in names if (figures.get(name) or 0) > 0}
+    return {kind: told} if told else {}
+
+
+def _stream(table: dict[str, Any]) -> dict[str, Any] | None:
+    stream = table.get("StreamSpecification") or {}
+    return _only(stream, ("StreamEnabled", "StreamViewType")) if stream.get("StreamEnabled") else None
+
+
+def _encryption(table: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the encryption that was asked for; what every table has is told of none."""
+    encryption = table.get("SSEDescription") or {}
+    if encryption.get("SSEType") != "KMS" or encryption.get("Status") not in {
+        "ENABLED",
+        "ENABLING",
+        "UPDATING",
+    }:
+        return None
+    key = encryption.get("KMSMasterKeyArn")
+    return {"Enabled": True, "SSEType": "KMS"} | ({"KMSMasterKeyId": key} if key else {})
+
+
 async def stream_of(client: WireClient, budget: Budget) -> str | None:
     """Return the ARN of the stream that the table has at this moment.
 

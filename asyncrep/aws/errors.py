@@ -115,7 +115,12 @@ _QUOTED = (
 
 def cure(error: Exception) -> Cure:
     """Tell whether the call that failed with ``error`` is worth trying again."""
-    from botocore.exceptions import ClientError, HTTPClientError, SSLError  # noqa: PLC0415
+    from botocore.exceptions import (  # noqa: PLC0415
+        ClientError,
+        FlexibleChecksumError,
+        HTTPClientError,
+        SSLError,
+    )
     from botocore.exceptions import ConnectionError as ConnectError  # noqa: PLC0415 - no Python ConnectionError
     from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
@@ -126,8 +131,19 @@ def cure(error: Exception) -> Cure:
         return Cure.RETRY if code in _TRANSIENT or status >= 500 else Cure.NONE
     if isinstance(error, SSLError):
         return Cure.NONE
-    transient = (*_DAMAGED, ResponseParserError, HTTPClientError, ConnectError, ConnectionError, TimeoutError)
+    transient = (
+        *_DAMAGED, *_torn(), FlexibleChecksumError, ResponseParserError,
+        HTTPClientError, ConnectError, ConnectionError, TimeoutError,
+    )  # fmt: skip
     return Cure.RETRY if isinstance(error, transient) else Cure.NONE
+
+
+def _torn() -> tuple[type[Exception], ...]:
+    """Return what an object's body raises when it breaks off."""
+    from aiohttp import ClientPayloadError  # noqa: PLC0415
+    from botocore.exceptions import IncompleteReadError  # noqa: PLC0415
+
+    return ClientPayloadError, IncompleteReadError
 
 
 def is_silence(error: Exception) -> bool:
@@ -153,7 +169,7 @@ def translate(error: Exception, action: str, place: str) -> ServiceError | None:
         action: the operation that failed, as ``Scan``.
         place: the table, as the user named it.
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError  # noqa: PLC0415
     from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     if isinstance(error, ClientError):
@@ -165,7 +181,9 @@ def translate(error: Exception, action: str, place: str) -> ServiceError | None:
             f"No AWS credentials for {place}: {_sentence(error)} "
             "Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile."
         )
-    if isinstance(error, (*_DAMAGED, ResponseParserError)):
+    if isinstance(error, _torn()):
+        return errors.UnreachableError(f"{action} on {place}: the answer broke off.")
+    if isinstance(error, (*_DAMAGED, FlexibleChecksumError, ResponseParserError)):
         return errors.UnreachableError(f"{action} on {place}: the answer was damaged: {_sentence(error)}")
     if isinstance(error, BotoCoreError | ConnectionError | TimeoutError):
         return errors.UnreachableError(f"{action} on {place} could not reach the service: {_sentence(error)}")

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from asyncrep.aws.attempts import retried
-from asyncrep.aws.session import open_cloudwatch_client
+from asyncrep.aws.openers import open_cloudwatch_client
 from asyncrep.errors import UnreachableError, UsageError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.flow.retry import RetryPolicy
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from asyncrep.flow.clock import Clock
 
-Unit = Literal["Count", "Milliseconds", "None"]
+Unit = Literal["Bytes", "Count", "Milliseconds", "None"]
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9._/#: -]{1,255}")
 _METRICS_PER_CALL = 1000

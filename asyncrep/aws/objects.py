@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from asyncrep.aws.attempts import retried
-from asyncrep.aws.session import open_s3_client
+from asyncrep.aws.bucket import Bucket
+from asyncrep.aws.object_leftovers import abort_uploads
+from asyncrep.aws.object_lists import list_entries, list_folders, list_versions, tell_kinds
+from asyncrep.aws.object_reads import Reading
+from asyncrep.aws.object_uploads import body_of, uploading
+from asyncrep.aws.openers import open_s3_client
 from asyncrep.errors import ConditionFailedError, PermissionDeniedError, ServiceError
 from asyncrep.flow.clock import SystemClock
-from asyncrep.flow.permission import check_permitted
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.location import S3Place
+from asyncrep.options import S3Access
+from asyncrep.storage import ObjectHead
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Collection,
+        Mapping,
+        Sequence,
+    )
+    from contextlib import AbstractAsyncContextManager
 
     import aioboto3
-    from types_aiobotocore_s3 import S3Client
 
     from asyncrep.flow.clock import Clock
+    from asyncrep.storage import Entry, Upload, Version
 
 T = TypeVar("T")
 
@@ -28,35 +42,31 @@ _MOST_REMOVED = 1000
 """The most names that one DeleteObjects takes."""
 
 
-class ObjectHead(NamedTuple):
-    """What S3 tells of an object without handing it out.
-
-    Attributes:
-        etag: changes with the content; two objects, or versions, of one content may have the same.
-        metadata: what was put with it, by names in lower case.
-    """
-
-    etag: str
-    metadata: Mapping[str, str]
-
-
 class Objects:
-    """The objects under one place in S3. Names are relative to it. Make one with ``open_objects``.
+    """The objects under one place in S3: a ``Storage``. Make one with ``open_objects``.
 
     Attributes:
         place: where they are.
     """
 
-    def __init__(self, client: S3Client, place: S3Place, retry: RetryPolicy, clock: Clock) -> None:
+    def __init__(self, bucket: Bucket, place: S3Place) -> None:
         self.place = place
-        self._client = client
-        self._retry = retry
-        self._clock = clock
+        self._bucket = bucket
+
+    @property
+    def label(self) -> str:
+        """The place as ``s3://BUCKET/PREFIX``."""
+        return str(self.place)
 
     def under(self, name: str) -> Objects:
         """Return the objects under a place within this one, reached in the same way."""
-        place = S3Place(self.place.bucket, self.place.under(name))
-        return Objects(self._client, place, self._retry, self._clock)
+        name = name.strip("/")
+        place = S3Place(self.place.bucket, self.place.under(name) if name else self.place.prefix)
+        return Objects(self._bucket, place)
+
+    def name_of(self, name: str) -> str:
+        """Return an object of this place as ``s3://BUCKET/PREFIX/NAME``."""
+        return f"s3://{self.place.bucket}/{self.place.under(name)}"
 
     async def put(
         self,
@@ -88,10 +98,13 @@ class Objects:
             more["Metadata"] = dict(metadata)
 
         async def attempt() -> str:
-            answer = await self._client.put_object(
-                Bucket=self.place.bucket, Key=self.place.under(name), Body=data, **more
+            return await self._bucket.calls.put_object(
+                **self._bucket.target,
+                **self._bucket.encryption,
+                Key=self.place.under(name),
+                Body=body_of(data),
+                **more,
             )
-            return answer["ETag"]
 
         return await self._under_condition("PutObject", attempt)
 
@@ -106,8 +119,8 @@ class Objects:
         """
 
         async def attempt() -> ObjectHead:
-            answer = await self._client.head_object(Bucket=self.place.bucket, Key=self.place.under(name))
-            return ObjectHead(answer["ETag"], answer.get("Metadata", {}))
+            answer = await self._bucket.calls.head_object(**self._bucket.target, Key=self.place.under(name))
+            return ObjectHead(answer["ETag"], answer.get("Metadata", {}), answer["ContentLength"])
 
         try:
             return await self._retried("HeadObject", attempt)
@@ -130,8 +143,8 @@ class Objects:
         """
 
         async def attempt() -> None:
-            await self._client.list_objects_v2(
-                Bucket=self.place.bucket, Prefix=self.place.under(""), MaxKeys=1
+            await self._bucket.calls.list_objects_v2(
+                **self._bucket.target, Prefix=self.place.under(""), MaxKeys=1
             )
 
         await self._retried("ListBucket", attempt)
@@ -150,8 +163,8 @@ class Objects:
         condition: dict[str, Any] = {} if if_match is None else {"IfMatch": if_match}
 
         async def attempt() -> None:
-            await self._client.delete_object(
-                Bucket=self.place.bucket, Key=self.place.under(name), **condition
+            await self._bucket.calls.delete_object(
+                **self._bucket.target, Key=self.place.under(name), **condition
             )
 
         await self._under_condition("DeleteObject", attempt)
@@ -167,9 +180,7 @@ class Objects:
         """
 
         async def attempt() -> tuple[bytes, str]:
-            answer = await self._client.get_object(Bucket=self.place.bucket, Key=self.place.under(name))
-            async with answer["Body"] as body:
-                return await body.read(), answer["ETag"]
+            return await self._bucket.calls.get_object(**self._bucket.target, Key=self.place.under(name))
 
         try:
             return await self._retried("GetObject", attempt)
@@ -182,28 +193,79 @@ class Objects:
                 return None
             raise
 
-    async def names(self, prefix: str = "") -> AsyncIterator[str]:
-        """Yield the names that begin with ``prefix``, in the order of their UTF-8 bytes, a page at a time.
+    async def read(self, name: str) -> AsyncGenerator[bytes, None]:
+        """Yield what an object holds, in pieces; see ``asyncrep.storage.Storage.read``.
+
+        Raises:
+            ConditionFailedError: it was replaced meanwhile.
+            ServiceError: there is no such object, or it could not be read to its end.
+        """
+        reading = Reading(self._bucket, self.place.under(name), self.name_of(name))
+        try:
+            while piece := await reading.piece():
+                yield piece
+        finally:
+            reading.close()
+
+    async def entries(self, prefix: str = "", *, after: str = "") -> AsyncGenerator[Entry, None]:
+        """Yield objects, a page at a time; see ``asyncrep.storage.Storage.entries``.
 
         Raises:
             BucketNotFoundError, PermissionDeniedError, UnreachableError, ThrottledError: as they say.
         """
-        root = self.place.under("")
-        token: dict[str, Any] = {}
-        while True:
+        async with aclosing(list_entries(self._bucket, self.place, prefix, after)) as entries:
+            async for entry in entries:
+                yield entry
 
-            async def attempt(token: dict[str, Any] = token) -> dict[str, Any]:
-                answer = await self._client.list_objects_v2(
-                    Bucket=self.place.bucket, Prefix=root + prefix, **token
-                )
-                return dict(answer)
+    async def names(self, prefix: str = "") -> AsyncGenerator[str, None]:
+        """Yield the names that begin with ``prefix``; see ``entries``."""
+        async with aclosing(self.entries(prefix)) as entries:
+            async for entry in entries:
+                yield entry.name
 
-            answer = await self._retried("ListBucket", attempt)
-            for entry in answer.get("Contents", []):
-                yield entry["Key"].removeprefix(root)
-            if not answer.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": answer["NextContinuationToken"]}
+    async def folders(self, prefix: str = "") -> list[str]:
+        """Return the places directly within this one; see ``asyncrep.storage.Storage.folders``."""
+        return await list_folders(self._bucket, self.place, prefix)
+
+    async def versions(self, prefix: str = "") -> AsyncGenerator[Version, None]:
+        """Yield all versions; see ``asyncrep.storage.Storage.versions``."""
+        async with aclosing(list_versions(self._bucket, self.place, prefix)) as versions:
+            async for version in versions:
+                yield version
+
+    async def get_version(self, version: Version) -> bytes:
+        """Read what one version holds.
+
+        Raises:
+            ServiceError: it is not there any more, or a mark that says that the object was deleted.
+        """
+
+        async def attempt() -> bytes:
+            body, _ = await self._bucket.calls.get_object(
+                **self._bucket.target, Key=self.place.under(version.name), VersionId=version.version_id
+            )
+            return body
+
+        return await self._bucket.call("GetObjectVersion", self.name_of(version.name), attempt)
+
+    def upload(self, name: str, *, if_absent: bool = False) -> AbstractAsyncContextManager[Upload]:
+        """Write an object of any size; see ``asyncrep.storage.Storage.upload``.
+
+        Up to 5 MiB it is one request; two parts of at least 5 MiB are held of anything larger.
+
+        Raises:
+            ConditionFailedError: with ``if_absent``, there is one of that name already.
+            BucketNotFoundError, PermissionDeniedError, UnreachableError, ThrottledError: as they say.
+        """
+        return uploading(self._bucket, self.place.under(name), self.name_of(name), if_absent=if_absent)
+
+    async def forget_uploads(self, names: Collection[str]) -> int:
+        """Abort uploads of these names; see ``asyncrep.storage.Storage.forget_uploads``.
+
+        Raises:
+            PermissionDeniedError, UnreachableError, ThrottledError: as they say.
+        """
+        return await abort_uploads(self._bucket, self.place, names)
 
     async def remove(self, names: Sequence[str]) -> None:
         """Remove objects; those that are not there are no error.
@@ -214,8 +276,8 @@ class Objects:
         for start in range(0, len(names), _MOST_REMOVED):
 
             async def attempt(some: Sequence[str] = names[start : start + _MOST_REMOVED]) -> dict[str, Any]:
-                answer = await self._client.delete_objects(
-                    Bucket=self.place.bucket,
+                answer = await self._bucket.client.delete_objects(
+                    **self._bucket.target,
                     Delete={"Objects": [{"Key": self.place.under(name)} for name in some], "Quiet": True},
                 )
                 return dict(answer)
@@ -245,24 +307,15 @@ class Objects:
         return any([there == name async for there in self.names(name)])
 
     async def _retried(self, operation: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Run ``attempt``, each time only if it may be sent; see ``asyncrep.aws.attempts.retried``."""
-
-        async def permitted() -> T:
-            check_permitted()
-            return await attempt()
-
-        return await retried(operation, str(self.place), permitted, self._retry, self._clock)
+        return await self._bucket.call(operation, self.label, attempt)
 
 
 @asynccontextmanager
 async def open_objects(
     place: S3Place,
     *,
-    region: str | None = None,
+    access: S3Access | None = None,
     session: aioboto3.Session | None = None,
-    endpoint_url: str | None = None,
-    profile: str | None = None,
-    role_arn: str | None = None,
     retry: RetryPolicy | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Objects]:
@@ -270,11 +323,8 @@ async def open_objects(
 
     Args:
         place: where the objects are.
-        region: the bucket's Region, which saves a redirection; by default the session's.
-        session: an aioboto3 session of the caller's.
-        endpoint_url: the endpoint; by default the environment's (AWS_ENDPOINT_URL_S3) or AWS's own.
-        profile: a profile of the AWS config files, when no session is given.
-        role_arn: a role to assume first.
+        access: how it is reached; by default as the environment says.
+        session: an aioboto3 session of the caller's, instead of the profile of ``access``.
         retry: how failed calls are tried again.
         clock: where time comes from.
 
@@ -282,12 +332,8 @@ async def open_objects(
         UsageError: the role or the endpoint is malformed.
         CredentialsError: the profile does not exist, or the role cannot be assumed.
     """
-    async with open_s3_client(
-        str(place),
-        region=region,
-        session=session,
-        endpoint_url=endpoint_url,
-        profile=profile,
-        role_arn=role_arn,
-    ) as client:
-        yield Objects(client, place, retry or _RETRY, clock or SystemClock())
+    access = access or S3Access()
+    async with open_s3_client(str(place), access, session=session) as client:
+        tell_kinds(client)
+        bucket = Bucket.of(client, place.bucket, access, retry or _RETRY, clock or SystemClock())
+        yield Objects(bucket, place)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from asyncrep.aws.attempts import retried
-from asyncrep.aws.session import open_sqs_client
+from asyncrep.aws.openers import open_sqs_client
 from asyncrep.errors import LocationError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.flow.retry import RetryPolicy

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from asyncrep.aws.attempts import retried
-from asyncrep.aws.session import open_resource
+from asyncrep.aws.openers import open_resource
 from asyncrep.errors import RejectedError, ThrottledError
 
 if TYPE_CHECKING:

@@ -135,7 +135,11 @@ async def scan_pages(
         budget.charge("read", answer.units, estimate)
         sizes.learn(limit, len(answer.Items), answer.units)
         start = answer.start
-        yield Page(segment.index, answer.Items, last=not start)
+        pages = [Page(segment.index, answer.Items, last=not start)]
+        del (
+            answer
+        )  # so that nobody but who takes the page holds its megabyte, while the next one is waited for
+        yield pages.pop()
         if not start:
             return
 

@@ -1,4 +1,4 @@
-"""Makes aioboto3 clients: of DynamoDB and its streams, which carry raw bodies, of S3 and CloudWatch; and a resource.
+"""Makes aioboto3 clients, and those of DynamoDB and its streams, which carry raw bodies. See also ``openers.py``.
 
 The seam to botocore is four of its public events, registered on our clients alone, so that a caller's
 session stays as it was:
@@ -13,7 +13,6 @@ Requests to streams are short: only their answers are raw, so only the last two 
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,11 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     import aioboto3
-    from types_aiobotocore_cloudwatch import CloudWatchClient
-    from types_aiobotocore_dynamodb import DynamoDBClient, DynamoDBServiceResource
+    from types_aiobotocore_dynamodb import DynamoDBClient
     from types_aiobotocore_dynamodbstreams import DynamoDBStreamsClient
-    from types_aiobotocore_s3 import S3Client
-    from types_aiobotocore_sqs import SQSClient
 
     from asyncrep.location import TableRef
 
@@ -43,7 +39,9 @@ DEFAULT_REGION = "us-east-1"
 
 _ROLE_ARN = re.compile(r"arn:(?:aws|aws-[a-z-]+):iam::[0-9]{12}:role/\S+")
 _CONTEXT_KEY = "asyncrep_body"
-_CONNECTIONS = 512  # opened on demand only; what really bounds them is Limits
+MOST_CONNECTIONS = 512
+"""Of one client; they are opened on demand only, and what really bounds them is Limits."""
+
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
 
@@ -70,13 +68,13 @@ async def open_client(
         UsageError: the role or the endpoint is malformed.
         CredentialsError: the profile does not exist, or the role cannot be assumed.
     """
-    means = _Means(session, profile, role_arn)
+    means = Means(session, profile, role_arn)
     settings = {
-        "max_pool_connections": _CONNECTIONS,
+        "max_pool_connections": MOST_CONNECTIONS,
         "parameter_validation": False,
         "read_timeout": answer_seconds,
     }
-    async with _opened("dynamodb", str(ref), means, ref.region, ref.endpoint_url, settings) as client:
+    async with opened("dynamodb", str(ref), means, ref.region, ref.endpoint_url, settings) as client:
         _install(client)
         yield client
 
@@ -103,125 +101,12 @@ async def open_streams_client(
         UsageError: the role or the endpoint is malformed.
         CredentialsError: the profile does not exist, or the role cannot be assumed.
     """
-    means = _Means(session, profile, role_arn)
-    settings = {"max_pool_connections": _CONNECTIONS, "parameter_validation": False}
-    async with _opened("dynamodbstreams", str(ref), means, ref.region, endpoint_url, settings) as client:
+    means = Means(session, profile, role_arn)
+    settings = {"max_pool_connections": MOST_CONNECTIONS, "parameter_validation": False}
+    async with opened("dynamodbstreams", str(ref), means, ref.region, endpoint_url, settings) as client:
         events: Any = client.meta.events
         events.unregister("needs-retry.dynamodb-streams", unique_id="retry-config-dynamodb-streams")
         events.register("before-parse.dynamodb-streams", _check_and_hand_on)
-        yield client
-
-
-@asynccontextmanager
-async def open_s3_client(
-    place: str,
-    *,
-    region: str | None = None,
-    session: aioboto3.Session | None = None,
-    endpoint_url: str | None = None,
-    profile: str | None = None,
-    role_arn: str | None = None,
-) -> AsyncIterator[S3Client]:
-    """Open an S3 client, with the same means as ``open_client``; botocore finds the bucket's Region.
-
-    Args:
-        place: what is opened, for messages.
-        region: the bucket's Region, which saves a redirection; by default the session's.
-        session: the caller's session.
-        endpoint_url: another endpoint than the Region's or the environment's.
-        profile: a profile of the AWS config files, instead of ``session``.
-        role_arn: a role to assume with those credentials.
-
-    Raises:
-        UsageError: the role or the endpoint is malformed.
-        CredentialsError: the profile does not exist, or the role cannot be assumed.
-    """
-    elsewhere = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    # BUCKET.localhost is a name that not every system knows.
-    more = {"max_pool_connections": _CONNECTIONS, "s3": {"addressing_style": "path"} if elsewhere else None}
-    async with _opened("s3", place, _Means(session, profile, role_arn), region, endpoint_url, more) as client:
-        yield client
-
-
-@asynccontextmanager
-async def open_cloudwatch_client(
-    place: str,
-    *,
-    region: str | None = None,
-    session: aioboto3.Session | None = None,
-    endpoint_url: str | None = None,
-    profile: str | None = None,
-    role_arn: str | None = None,
-) -> AsyncIterator[CloudWatchClient]:
-    """Open a CloudWatch client, with the same means as ``open_client``; it waits for an answer only shortly.
-
-    Args:
-        place: what is opened, for messages.
-        region: where the metrics are kept; by default the session's Region.
-        session: the caller's session.
-        endpoint_url: another endpoint than the Region's or the environment's.
-        profile: a profile of the AWS config files, instead of ``session``.
-        role_arn: a role to assume with those credentials.
-
-    Raises:
-        UsageError: the role or the endpoint is malformed.
-        CredentialsError: the profile does not exist, or the role cannot be assumed.
-    """
-    means = _Means(session, profile, role_arn)
-    settings = {"connect_timeout": 3.0, "read_timeout": 5.0}
-    async with _opened("cloudwatch", place, means, region, endpoint_url, settings) as client:
-        yield client
-
-
-@asynccontextmanager
-async def open_resource(
-    ref: TableRef, *, session: aioboto3.Session | None = None, role_arn: str | None = None
-) -> AsyncIterator[DynamoDBServiceResource]:
-    """Open aioboto3's DynamoDB resource, whose calls take and return values of Python.
-
-    Args:
-        ref: where the table is that it is opened for.
-        session: the caller's session.
-        role_arn: a role to assume with its credentials.
-
-    Raises:
-        UsageError: the role or the endpoint is malformed.
-        CredentialsError: there are no credentials, or the role cannot be assumed.
-    """
-    means = _Means(session, None, role_arn)
-    settings = {"max_pool_connections": _CONNECTIONS}
-    async with _opened(
-        "dynamodb", str(ref), means, ref.region, ref.endpoint_url, settings, kind="resource"
-    ) as resource:
-        yield resource
-
-
-@asynccontextmanager
-async def open_sqs_client(
-    place: str,
-    *,
-    region: str | None = None,
-    endpoint_url: str | None = None,
-    session: aioboto3.Session | None = None,
-    profile: str | None = None,
-    role_arn: str | None = None,
-) -> AsyncIterator[SQSClient]:
-    """Open an SQS client, with the same means as ``open_client``.
-
-    Args:
-        place: the queue, for messages.
-        region: the queue's Region; by default the environment's.
-        endpoint_url: another endpoint than the Region's or the environment's.
-        session: the caller's session.
-        profile: a profile of the AWS config files, instead of ``session``.
-        role_arn: a role to assume with those credentials.
-
-    Raises:
-        UsageError: the role or the endpoint is malformed.
-        CredentialsError: the profile does not exist, or the role cannot be assumed.
-    """
-    means = _Means(session, profile, role_arn)
-    async with _opened("sqs", place, means, region, endpoint_url, {}) as client:
         yield client
 
 
@@ -248,7 +133,7 @@ def load_libraries() -> None:
     import aiobotocore.config  # noqa: F401, PLC0415
 
 
-class _Means(NamedTuple):
+class Means(NamedTuple):
     """With which credentials a client is made."""
 
     session: aioboto3.Session | None
@@ -257,10 +142,10 @@ class _Means(NamedTuple):
 
 
 @asynccontextmanager
-async def _opened(
+async def opened(
     service: str,
     place: str,
-    means: _Means,
+    means: Means,
     region: str | None,
     endpoint_url: str | None,
     settings: Mapping[str, Any],
@@ -275,6 +160,8 @@ async def _opened(
     import aiobotocore  # noqa: PLC0415
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
+    from asyncrep.aws.connections import SingleSend  # noqa: PLC0415
+
     role_arn = means.role_arn
     if role_arn is not None:
         check_role(role_arn)
@@ -288,6 +175,7 @@ async def _opened(
                 "connect_timeout": _CONNECT_SECONDS,
                 "read_timeout": _READ_SECONDS,
                 "retries": {"total_max_attempts": 1, "mode": "standard"},
+                "http_session_cls": SingleSend,
                 # Else botocore puts a User-Agent together and sanitizes it anew for every request: 10 % of them.
                 "user_agent": f"asyncrep/{__version__} aiobotocore/{aiobotocore.__version__}",
             }

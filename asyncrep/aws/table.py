@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncrep.aws.beside import Neighbour
 from asyncrep.aws.capacity import Budget
 from asyncrep.aws.client import WireClient
-from asyncrep.aws.describe import describe, legacy_global_regions, stream_of
+from asyncrep.aws.describe import creating, describe, legacy_global_regions, stream_of
 from asyncrep.aws.read import BatchReader, Projection
 from asyncrep.aws.scan import PageSizes, holds_any_item, scan_pages
 from asyncrep.aws.session import open_client
@@ -121,6 +121,10 @@ class Table:
             self._client, self.settings.name, self._budget
         )
         return None if regions is None else other.region in regions
+
+    async def description(self) -> dict[str, Any]:
+        """Return the parameters of CreateTable, but for the name, that would make a table like this one is now."""
+        return await creating(self._client, self._budget)
 
     async def stream_now(self) -> str | None:
         """Return the ARN of the stream that the table has at this moment; ``settings`` tell of an earlier one."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from aiostream import pipable_operator, pipe, stream, streamcontext
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Sequence,
+    )
 
     from aiostream.core import Stream
 
@@ -35,9 +45,52 @@ def merged(sources: Sequence[T], open_source: Callable[[T], AsyncIterable[U]], a
     return stream.iterate(shuffled) | pipe.flatmap(cast("Any", open_source), task_limit=at_once)
 
 
-def mapped(source: Stream[T], function: Callable[[T], Awaitable[U]], at_once: int) -> Stream[U]:
-    """Apply a coroutine function to every element, ``at_once`` at a time, results as they come."""
-    return source | pipe.map(cast("Any", function), ordered=False, task_limit=at_once)
+def joined(sources: Sequence[T], open_source: Callable[[T], AsyncIterable[U]], at_once: int) -> Stream[U]:
+    """Run ``open_source`` over all sources and yield what they do in their order.
+
+    Of the sources that follow the present one, ``at_once`` with it, the first element is asked for already.
+    """
+    return stream.iterate(sources) | pipe.concatmap(cast("Any", open_source), task_limit=at_once)
+
+
+async def ahead(source: AsyncGenerator[T, None], most: int) -> AsyncGenerator[T, None]:
+    """Yield what a source does, of which up to ``most`` elements are taken before anybody asks for them."""
+    waiting: asyncio.Queue[T | _End] = asyncio.Queue(most)
+
+    async def fill() -> None:
+        end = _End()
+        try:
+            async with aclosing(source):
+                async for element in source:
+                    await waiting.put(element)
+        except Exception as error:  # noqa: BLE001 - it is raised where the elements are taken
+            end = _End(error)
+        await waiting.put(end)
+
+    # Whoever takes an element may do so in a task of its own, so that no group of tasks can hold this one.
+    filling = asyncio.ensure_future(fill())
+    try:
+        while not isinstance(element := await waiting.get(), _End):
+            yield element
+        if element.error is not None:
+            raise element.error
+    finally:
+        filling.cancel()
+        await asyncio.wait([filling])
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What follows the last element: why there are no more, if that is an error."""
+
+    error: Exception | None = None
+
+
+def mapped(
+    source: Stream[T], function: Callable[[T], Awaitable[U]], at_once: int, *, ordered: bool = False
+) -> Stream[U]:
+    """Apply a coroutine function to every element, ``at_once`` at a time, results as they come or in order."""
+    return source | pipe.map(cast("Any", function), ordered=ordered, task_limit=at_once)
 
 
 def split(source: Stream[T], cut: Callable[[T], Iterable[U]]) -> Stream[U]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -61,6 +62,46 @@ async def beside(coroutine: Coroutine[object, object, None]) -> AsyncIterator[No
     except* Exception as failures:  # noqa: BLE001 - raised again at once, only unwrapped
         first = _first(failures)
         raise first from first.__cause__
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Open a group of tasks whose first error is raised as it is, not within an exception group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except* Exception as failures:  # noqa: BLE001 - raised again at once, only unwrapped
+        first = _first(failures)
+        raise first from first.__cause__
+
+
+async def to_its_end(coroutine: Coroutine[object, object, T], seconds: float | None = None) -> T:
+    """Run what must not be torn in two: when this is cancelled it still ends, and only then is this cancelled.
+
+    Args:
+        coroutine: what is run, in a task of its own.
+        seconds: how long it may go on when this has been cancelled; after that it is cancelled as well. None
+            for as long as it takes.
+    """
+    working = asyncio.ensure_future(coroutine)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        loop = asyncio.get_running_loop()
+        limit = None if seconds is None else loop.call_later(seconds, working.cancel)
+        while not working.done():
+            with suppress(asyncio.CancelledError):  # as impatient as somebody may be
+                await asyncio.wait([working])
+        if limit is not None:
+            limit.cancel()
+        if not working.cancelled():
+            working.exception()  # it was seen
+        raise
+
+
+async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Run a function in a thread, to its end even when this is cancelled meanwhile."""
+    return await to_its_end(asyncio.to_thread(function, *arguments, **options))
 
 
 def _first(failures: BaseExceptionGroup[Exception]) -> Exception:

@@ -6,7 +6,10 @@ import json
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import boto3
 from moto.s3.models import FakeDeleteMarker, s3_backends
@@ -60,9 +63,26 @@ class Bucket:
 
     def empty(self) -> None:
         """Delete every version of everything."""
-        told = self.s3.list_object_versions(Bucket=self.name)
-        for each in (*told.get("Versions", []), *told.get("DeleteMarkers", [])):
-            self.s3.delete_object(Bucket=self.name, Key=each["Key"], VersionId=each["VersionId"])
+        while True:
+            told = self.s3.list_object_versions(Bucket=self.name)
+            found = [*told.get("Versions", []), *told.get("DeleteMarkers", [])]
+            if not found:
+                return
+            for each in found:
+                self.s3.delete_object(Bucket=self.name, Key=each["Key"], VersionId=each["VersionId"])
+
+
+@contextmanager
+def seconds_apart() -> Iterator[None]:
+    """Let everything that moto's S3 keeps from now on be a second newer than what came before.
+
+    S3 tells times in whole seconds. It tells what came to be in one second in the right order; moto, which tells
+    versions and marks of deletions in two lists, does not.
+    """
+    begin = datetime.now(UTC).replace(tzinfo=None)
+    seconds = count()
+    with patch("moto.s3.models.utcnow", lambda: begin + timedelta(seconds=next(seconds))):
+        yield
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """Side by side: results in order, one error as it is, and nobody left behind."""
 
 import asyncio
+import threading
 
 import pytest
 
-from asyncrep.flow.tasks import beside, side_by_side
+from asyncrep.flow.tasks import beside, in_thread, side_by_side, task_group, to_its_end
 
 
 def others():
@@ -193,3 +194,81 @@ async def test_a_cancelled_block_with_a_failing_side_stays_cancelled_or_fails_as
         await running
     assert not isinstance(caught.value, BaseExceptionGroup)
     assert not others()
+
+
+async def test_a_group_fails_as_its_first_task_or_its_block_does():
+    async with task_group() as group:
+        group.create_task(after(1, "fine"))
+    sleeper = Sleeper()
+
+    async def grouped(task, block):
+        async with task_group() as group:
+            group.create_task(task)
+            await block
+
+    with pytest.raises(ValueError, match="task"):
+        await grouped(after(1, ValueError("task")), asyncio.sleep(3600))
+    with pytest.raises(KeyError, match="block"):
+        await grouped(sleeper.sleep(), after(2, KeyError("block")))
+    assert sleeper.cleaned
+    assert not others()
+
+
+async def test_what_runs_to_its_end_ends_although_it_is_cancelled_again_and_again():
+    begun, go, ended = asyncio.Event(), asyncio.Event(), []
+
+    async def work():
+        begun.set()
+        await go.wait()
+        ended.append(True)
+
+    running = asyncio.ensure_future(to_its_end(work()))
+    await begun.wait()
+    for _ in range(3):
+        running.cancel()
+        await asyncio.sleep(0)
+        assert not running.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended == [True]
+    assert not others()
+
+
+async def test_what_does_not_end_in_time_is_cancelled_as_well():
+    sleeper = Sleeper()
+    running = asyncio.ensure_future(to_its_end(sleeper.sleep(), 0.01))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sleeper.cleaned
+    assert not others()
+
+
+async def test_to_its_end_returns_and_raises_as_it_is():
+    assert await to_its_end(after(2, "fine")) == "fine"
+    with pytest.raises(ValueError, match="wrong"):
+        await to_its_end(after(2, ValueError("wrong")))
+
+
+async def test_a_thread_ends_before_its_cancellation_is_seen():
+    begun, go, ended = asyncio.Event(), threading.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def work(result):
+        loop.call_soon_threadsafe(begun.set)
+        go.wait(30)
+        ended.append(result)
+
+    running = asyncio.ensure_future(in_thread(work, "done"))
+    await begun.wait()
+    running.cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not running.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended == ["done"]
