@@ -80,7 +80,7 @@ class _Folders:
         settings = self._settings
         objects = await self._container.kept(
             (self, settings.place),
-            lambda: open_objects(settings.place, region=settings.region, clock=self._clock),
+            lambda: open_objects(settings.place, access=settings.access, clock=self._clock),
         )
         keys = await self._container.kept((self, stream), lambda: self._keys(stream, records))
         return Destination(Folder(objects.under(table), settings.selection), keys)

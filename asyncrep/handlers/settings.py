@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from asyncrep.aws.session import check_role
 from asyncrep.errors import UsageError
 from asyncrep.location import S3Place, TableRef
-from asyncrep.options import Guard
+from asyncrep.options import Guard, S3Access
 from asyncrep.replicate.conditions import parse_name
 from asyncrep.replicate.dead_letters import parse_dead_letters
 from asyncrep.replicate.policy import Policy
@@ -103,7 +103,7 @@ class BackupSettings:
 
     Attributes:
         place: each table has a folder of its name under it.
-        region: the bucket's Region, None for the function's own.
+        access: the bucket's Region, its owner, and the key that encrypts what is put there.
         key_order: the names of the key's attributes, HASH and then RANGE, which saves asking the table. All
             tables whose records come must have this key. None asks each table once.
         selection: what is kept, of whole items.
@@ -114,7 +114,7 @@ class BackupSettings:
     """
 
     place: S3Place
-    region: str | None = None
+    access: S3Access = field(default_factory=S3Access)
     key_order: tuple[str, ...] | None = None
     selection: Selection = field(default_factory=Selection)
     dead_letters: S3Place | QueueRef | None = None
@@ -138,7 +138,11 @@ class BackupSettings:
         bucket: S3Place = _read(given, "BackupBucket", _bucket)
         return cls(
             place=S3Place(bucket.bucket, given.get("BackupPrefix", "").strip("/")),
-            region=_read(given, "BackupRegion", _region),
+            access=S3Access(
+                region=_read(given, "BackupRegion", _region),
+                kms_key=_read(given, "BackupKmsKey", _kms_key),
+                bucket_owner=_read(given, "BackupBucketOwner", _account),
+            ),
             key_order=_read(given, "BackupKeyOrder", _key_order),
             selection=_selection(given),
             dead_letters=_read(given, "DeadLetter", _dead_letters),
@@ -188,6 +192,16 @@ def _key_order(text: str) -> tuple[str, ...]:
 
 def _role(text: str) -> str:
     check_role(text)
+    return text
+
+
+def _kms_key(text: str) -> str:
+    S3Access(kms_key=text)
+    return text
+
+
+def _account(text: str) -> str:
+    S3Access(bucket_owner=text)
     return text
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +41,15 @@ def make_private_folder(folder: Path) -> None:
     Raises:
         OSError: that is not possible.
     """
-    if folder.is_dir():
-        return
-    if folder.exists():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    make_private_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)  # Path.mkdir would make the parents for everybody
+    try:
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        make_private_folder(folder.parent)
+        with suppress(FileExistsError):  # others make it, or remove it, at the same time
+            folder.mkdir(mode=0o700)  # Path.mkdir would make the parents for everybody
+    else:
+        if not stat.S_ISDIR(mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
 def sync_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from asyncrep.aws.objects import Objects
     from asyncrep.location import S3Place
+    from asyncrep.options import S3Access
 
 Record = Header | Intent | Settled | Damaged
 
@@ -32,7 +33,9 @@ _AT = re.compile(rb'"at":"([^"]*)"')
 
 
 @asynccontextmanager
-async def read_journal(place: str | Path | S3Place) -> AsyncIterator[AsyncGenerator[Record, None]]:
+async def read_journal(
+    place: str | Path | S3Place, *, access: S3Access | None = None
+) -> AsyncIterator[AsyncGenerator[Record, None]]:
     """Open a journal and yield its records: the header first, then intents and outcomes in order.
 
     A file's lines come as they are in it; the parts of a journal in S3 in the order of their times, each
@@ -40,6 +43,7 @@ async def read_journal(place: str | Path | S3Place) -> AsyncIterator[AsyncGenera
 
     Args:
         place: a path, ``file:///PATH`` or ``s3://BUCKET/PREFIX``.
+        access: how S3 is reached; by default as the environment says.
 
     Raises:
         UsageError: there is no journal.
@@ -57,18 +61,21 @@ async def read_journal(place: str | Path | S3Place) -> AsyncIterator[AsyncGenera
         return
     from asyncrep.aws.objects import open_objects  # noqa: PLC0415 - a journal in a file needs no S3
 
-    async with open_objects(where) as objects, aclosing(_from_s3(objects)) as records:
+    async with (
+        open_objects(where, access=access) as objects,
+        aclosing(_from_s3(objects)) as records,
+    ):
         yield records
 
 
-async def read_header(place: str | Path | S3Place) -> Header:
+async def read_header(place: str | Path | S3Place, *, access: S3Access | None = None) -> Header:
     """Return the header of a journal.
 
     Raises:
         UsageError: there is no journal.
         ServiceError: S3 could not be read.
     """
-    async with read_journal(place) as records:
+    async with read_journal(place, access=access) as records:
         header = await anext(records)
         assert isinstance(header, Header)
         return header

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
     from asyncrep.jobs.mark import Written
     from asyncrep.jobs.store import JobStore
+    from asyncrep.options import S3Access
 
 FORMAT = 1
 """The number in a state; another one is another format."""
+
+_TOLD = ("items", "segments", "segments_done")
+"""What other commands tell of a job's work."""
 
 
 class Output(Protocol):
@@ -69,7 +73,10 @@ class State(msgspec.Struct, kw_only=True):
         runs: how many processes have worked on it.
         done: it has come to its end.
         working: a process works on it, or has ended without a word.
-        mark: how far it is; None before the first save.
+        mark: how far it is; None before the first save, and for a job that keeps ``work``.
+        work: how far a job is that is no walk over two tables, in the words of whoever does it; ``COMMAND``
+            in its options says who that is. ``items``, ``segments`` and ``segments_done`` are told by
+            ``jobs list`` where it has them.
         outputs: by option, how many bytes of the file count.
         parts: by pile, the documents that hold it, in order.
         journal: where its writes are noted.
@@ -85,9 +92,15 @@ class State(msgspec.Struct, kw_only=True):
     done: bool = False
     working: bool = False
     mark: Mark | None = None
+    work: dict[str, Any] | None = None
     outputs: dict[str, int] = {}
     parts: dict[str, list[str]] = {}
     journal: str | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a run has told how far it is: before that it has done nothing."""
+        return self.mark is not None or self.work is not None
 
 
 _decode = msgspec.json.Decoder(State).decode
@@ -131,6 +144,11 @@ class Job:
         """How far runs before this one have come; None: this is the first."""
         return self.state.mark
 
+    @property
+    def work(self) -> dict[str, Any] | None:
+        """How far runs before this one have come with what is no walk over two tables; None: this is the first."""
+        return self.state.work
+
     async def begin(self) -> None:
         """Take note that another process works on it; to be called before anything is written anywhere.
 
@@ -147,8 +165,8 @@ class Job:
                 raise UsageError(str(error)) from error
             raise
 
-    async def read_journal(self, place: str) -> None:
-        """Find out what runs before this one wrote and did not tell.
+    async def read_journal(self, place: str, access: S3Access | None = None) -> None:
+        """Find out what runs before this one wrote and did not tell; ``access`` is how S3 is reached.
 
         Raises:
             UsageError: the journal is gone, or cannot be read.
@@ -158,7 +176,7 @@ class Job:
             where = where.absolute()  # the next run may be started elsewhere
         self.state.journal = str(where)
         if self.mark is not None:
-            self.written, self.writes = await unsaid_writes(where, self.mark)
+            self.written, self.writes = await unsaid_writes(where, self.mark, access)
 
     async def piled(self, name: str) -> AsyncIterator[bytes]:
         """Yield the lines that runs before this one had put aside, some at a time.
@@ -206,6 +224,25 @@ class Job:
         self.state.done, self.state.working = done, not last
         await self._write()
 
+    async def save_work(self, work: dict[str, Any], *, done: bool = False, last: bool = False) -> None:
+        """Save how far a run is that is no walk over two tables.
+
+        Args:
+            work: how far that is: values that JSON can hold. What is saved is the moment of the call.
+            done: the job has come to its end.
+            last: the run has ended; its process works on the job no longer.
+
+        Raises:
+            JobError: it could not be saved.
+            AsyncrepError: a result could not be made durable.
+        """
+        lengths = {option: output.length() for option, output in self.outputs.items()}
+        for output in self.outputs.values():
+            output.sync()
+        self.state.work, self.state.outputs = work, lengths
+        self.state.done, self.state.working = done, not last
+        await self._write()
+
     def _tails(self, piles: Mapping[str, Pile]) -> Iterator[tuple[str, bytes]]:
         for name, pile in piles.items():
             written = self._piled.get(name, 0)
@@ -220,7 +257,11 @@ class Job:
 
 @asynccontextmanager
 async def open_job(
-    place: str | Path | S3Place, options: Mapping[str, Any], *, clock: Clock | None = None
+    place: str | Path | S3Place,
+    options: Mapping[str, Any],
+    *,
+    access: S3Access | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Job]:
     """Open a job to work on it: go on with it, or begin it.
 
@@ -232,6 +273,7 @@ async def open_job(
     Args:
         place: a folder, ``file:///FOLDER`` or ``s3://BUCKET/PREFIX``.
         options: what makes it this job: values that JSON can hold.
+        access: how S3 is reached; by default as the environment says.
         clock: where time comes from.
 
     Raises:
@@ -243,11 +285,11 @@ async def open_job(
     if not isinstance(where, S3Place):
         where = where.absolute()
     holder = secrets.token_hex(8)
-    async with open_job_store(where, holder) as store:
+    async with open_job_store(where, holder, access) as store:
         saved = parse_state(await store.read(STATE_NAME), store.name)
         now = timestamp(clock.now())
         anew = saved is not None and saved.done
-        if saved is None or saved.done or saved.mark is None:  # without a mark nothing was done
+        if saved is None or saved.done or not saved.has_begun:
             saved = State(holder=holder, options=dict(options), begun=now, saved=now)
         else:
             _check_same(saved.options, dict(options), store.name)
@@ -294,8 +336,10 @@ def _is_sound(state: State) -> bool:
     if not all(map(PART.fullmatch, parts)):
         return False
     mark = state.mark
+    if not all(isinstance((state.work or {}).get(name, 0), int) for name in _TOLD):
+        return False
     if mark is None:
-        return not state.done
+        return not state.done or state.work is not None
     known = Report("", "").counts()
     return (
         mark.strategy in get_args(Strategy)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from asyncrep.jobs.media import Store
     from asyncrep.model import Destination, Discrepancy
     from asyncrep.mutation import Mutation, Outcome
+    from asyncrep.options import S3Access
 
 _UNSURE = "The condition was refused, but an earlier try of the same write got no answer: whether it landed is not known."
 _NEVER_SENT = "The run ended before the write was sent."
@@ -47,10 +48,12 @@ class Journal:
     Attributes:
         by: this writer.
         n: the number of the last intent that is durable, 0 before the first.
+        access: how S3 is reached, if it is kept there.
     """
 
-    def __init__(self, store: Store, log: Log, by: str, clock: Clock) -> None:
+    def __init__(self, store: Store, log: Log, by: str, clock: Clock, access: S3Access | None = None) -> None:
         self.by = by
+        self.access = access
         self.n = 0
         self._numbered = 0
         self._store = store
@@ -185,6 +188,7 @@ async def open_journal(
     profile: str | None = None,
     role_arn: str | None = None,
     undoes: str | None = None,
+    access: S3Access | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Journal]:
     """Open a journal for the writes to a table; it is made with the first of them, or gone on with.
@@ -192,13 +196,13 @@ async def open_journal(
     Leaving the block makes everything durable that was noted.
 
     Args:
-        place: a path, ``file:///PATH`` or ``s3://BUCKET/PREFIX``, which is reached with the environment's
-            credentials. Several processes may write to one journal.
+        place: a path, ``file:///PATH`` or ``s3://BUCKET/PREFIX``. Several processes may write to one journal.
         replica: the table that is written to.
         primary: what it is compared with, as people call it.
         profile: the profile that ``replica`` was opened with; ``undo`` uses it again.
         role_arn: the role that ``replica`` was opened with.
         undoes: the journal that is taken back.
+        access: how S3 is reached; by default as the environment says.
         clock: where time comes from.
 
     Raises:
@@ -219,13 +223,13 @@ async def open_journal(
     def check(first: bytes) -> None:
         _check(str(where), first, header)
 
-    async with open_store(where, header_line(header), by, check) as store:
+    async with open_store(where, header_line(header), by, check, access) as store:
         first = await store.look()
         if first is not None:
             check(first)
         log = Log(store, lambda error: _failure(store.name, error))
         try:
-            yield Journal(store, log, by, clock)
+            yield Journal(store, log, by, clock, access)
         except BaseException:
             with suppress(JournalError):  # what ended the block matters more
                 await log.reach()
@@ -235,7 +239,11 @@ async def open_journal(
 
 @asynccontextmanager
 async def open_journal_if(
-    place: str | None, primary: Table, replica: Table, reached: Place
+    place: str | None,
+    primary: Table,
+    replica: Table,
+    reached: Place,
+    access: S3Access | None = None,
 ) -> AsyncIterator[Journal | None]:
     """Open the journal for the writes to ``replica``, reached as ``reached`` says; None without a place.
 
@@ -246,7 +254,12 @@ async def open_journal_if(
         yield None
         return
     async with open_journal(
-        place, replica, primary=primary.label, profile=reached.profile, role_arn=reached.role_arn
+        place,
+        replica,
+        primary=primary.label,
+        profile=reached.profile,
+        role_arn=reached.role_arn,
+        access=access,
     ) as journal:
         yield journal
 

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
     from asyncrep.jobs.job import State
     from asyncrep.jobs.store import JobStore
+    from asyncrep.options import S3Access
 
-Task = Literal["check", "repair", "backfill"]
+_WALK = "diff-tables"
+_TASKS = {"backup-table": "backup"}
+"""What a job does, by its command, where it is not called like that."""
+_ONE_SIDED = frozenset({"backfill", "incremental-backfill"})
+
 Status = Literal["running", "interrupted", "done", "damaged", "removed"]
 
 _SILENCE = timedelta(minutes=2)
@@ -67,8 +72,21 @@ class Seen:
         return told if self.state is None else told | _summary(self.state)
 
 
-def task_of(options: Mapping[str, Any]) -> Task:
-    """Return what a job with these options does."""
+def command_of(options: Mapping[str, Any]) -> str:
+    """Return the command that a job with these options belongs to; only ``diff-tables`` leaves it out."""
+    return str(options.get("COMMAND") or _WALK)
+
+
+def arguments_of(options: Mapping[str, Any]) -> list[str]:
+    """Return what the command was told without naming an option, in order: from where, and to where."""
+    return [str(value) for name, value in options.items() if name.isupper() and name != "COMMAND"]
+
+
+def task_of(options: Mapping[str, Any]) -> str:
+    """Return what a job with these options does: check, repair, backfill, backup, or its command's name."""
+    command = command_of(options)
+    if command != _WALK:
+        return _TASKS.get(command, command)
     if options.get("--backfill"):
         return "backfill"
     return "repair" if options.get("--repair") else "check"
@@ -83,10 +101,10 @@ def segments_done(state: State) -> int:
     """Return how many of its segments a job has walked to their ends, on every side that it walks."""
     mark = state.mark
     if mark is None:
-        return 0
+        return int((state.work or {}).get("segments_done", 0))
     if state.done:
         return len(mark.segments)
-    sides = ("primary",) if task_of(state.options) == "backfill" else ("primary", "replica")
+    sides = ("primary",) if task_of(state.options) in _ONE_SIDED else ("primary", "replica")
     return sum(all(mark.at(side, index).ended for side in sides) for index in mark.segments)  # type: ignore[arg-type]
 
 
@@ -101,14 +119,18 @@ def journal_of(state: State) -> str | None:
 
 def _summary(state: State) -> dict[str, Any]:
     counts = state.mark.counts if state.mark else {}
+    work = state.work or {}
+    source, destination = (*arguments_of(state.options), None, None)[:2]
     return {
+        "source": source,
+        "destination": destination,
         "primary": state.options.get("PRIMARY"),
         "replica": state.options.get("REPLICA"),
         "task": task_of(state.options),
         "writes": writes(state.options),
         "segments_done": segments_done(state),
-        "segments": len(state.mark.segments) if state.mark else None,
-        "scanned": counts.get("scanned_primary", 0) + counts.get("scanned_replica", 0),
+        "segments": len(state.mark.segments) if state.mark else work.get("segments"),
+        "scanned": counts.get("scanned_primary", 0) + counts.get("scanned_replica", 0) + work.get("items", 0),
         "discrepancies": sum(counts.get(kind, 0) for kind in ("missing", "different", "extraneous")),
         "begun": state.begun,
         "saved": state.saved,
@@ -154,8 +176,10 @@ async def _contents(store: JobStore) -> Contents:
         return _NOTHING
 
 
-async def look_at(name: str) -> Seen:
+async def look_at(name: str, access: S3Access | None = None) -> Seen:
     """Return what is known of the job that is called ``name``: a name, a path or a place in S3.
+
+    ``access`` is how S3 is reached.
 
     Raises:
         UsageError: there is none, or it cannot be read.
@@ -166,7 +190,7 @@ async def look_at(name: str) -> Seen:
     if isinstance(place, S3Place):
         from asyncrep.aws.objects import open_objects  # noqa: PLC0415
 
-        async with open_objects(place) as objects:
+        async with open_objects(place, access=access) as objects:
             seen = await _seen(name, place, S3Store(objects, secrets.token_hex(8)))
     else:
         seen = await _seen(name, place, FolderStore(place)) if _is_folder(place) else None
@@ -219,8 +243,8 @@ def saved_at(state: State) -> datetime:
     return saved if saved.tzinfo else saved.replace(tzinfo=UTC)
 
 
-async def check_removable(name: str) -> Seen:
-    """Return a job that may be removed: nobody works on it.
+async def check_removable(name: str, access: S3Access | None = None) -> Seen:
+    """Return a job that may be removed: nobody works on it. ``access`` is how S3 is reached.
 
     One in the state folder may be damaged; elsewhere what is not a job is none of ours.
 
@@ -232,20 +256,22 @@ async def check_removable(name: str) -> Seen:
     if isinstance(place, Path) and place.parent == jobs_folder() and _is_folder(place):
         seen = await _seen_in_folder(name, place) or Seen(name, place, "removed", _NOTHING)
     else:
-        seen = await look_at(name)
+        seen = await look_at(name, access)
     if seen.status == "running":
         raise UsageError(f"Another process is working on the job in {seen.place}.")
     return seen
 
 
-async def remove(seen: Seen, *, with_journal: bool = False) -> None:
+async def remove(seen: Seen, *, with_journal: bool = False, access: S3Access | None = None) -> None:
     """Remove what belongs to a job, the state first; its journals only if asked to, anything else never.
+
+    ``access`` is how S3 is reached.
 
     Raises:
         UsageError: another process works on it.
         AsyncrepError: it could not be removed.
     """
-    async with open_job_store(seen.place, secrets.token_hex(8)) as store:
+    async with open_job_store(seen.place, secrets.token_hex(8), access) as store:
         contents = await store.contents()
         names = list(contents.documents)
         if with_journal:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import stat
 from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from asyncrep.errors import ConditionFailedError, UsageError
+from asyncrep.flow.tasks import in_thread
 from asyncrep.jobs.folders import make_private_folder, sync_folder
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from asyncrep.aws.objects import Objects
     from asyncrep.location import S3Place
-
-T = TypeVar("T")
+    from asyncrep.options import S3Access
 
 Check = Callable[[bytes], None]
 
@@ -84,7 +83,7 @@ class FileStore:
 
     async def look(self) -> bytes | None:
         """Return the first line; refuse what cannot be written, before anything is."""
-        return await _in_thread(self._look)
+        return await in_thread(self._look)
 
     def _look(self) -> bytes | None:
         try:
@@ -109,7 +108,7 @@ class FileStore:
 
     async def append(self, number: int, part: bytes) -> None:
         """Append a part and make it durable; a cancelled call returns only when its write has ended."""
-        await _in_thread(self._append, number, part)
+        await in_thread(self._append, number, part)
 
     def _append(self, number: int, part: bytes) -> None:
         if number <= self._appended:
@@ -173,20 +172,6 @@ def _write_new(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
 
 
-async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a function in a thread, to its end even when this is cancelled meanwhile."""
-    working = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        while not working.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([working])
-        if not working.cancelled():
-            working.exception()  # it was seen: what is not done yet is done again, and fails again
-        raise
-
-
 class ObjectStore:
     """A journal in S3, where nothing can be appended to: each part is an object of its own.
 
@@ -247,14 +232,17 @@ class ObjectStore:
 
 
 @asynccontextmanager
-async def open_store(place: Path | S3Place, header: bytes, by: str, check: Check) -> AsyncIterator[Store]:
+async def open_store(
+    place: Path | S3Place, header: bytes, by: str, check: Check, access: S3Access | None = None
+) -> AsyncIterator[Store]:
     """Open the place of a journal for one writer; nothing is written before its first part.
 
     Args:
-        place: a file, or a name in S3, which is reached with the environment's credentials.
+        place: a file, or a name in S3.
         header: the line with which the journal begins, if this writer begins it.
         by: the writer.
         check: refuses a journal that another has begun in the meantime, by its first line, with a UsageError.
+        access: how S3 is reached.
     """
     if isinstance(place, Path):
         store = FileStore(place, header, check)
@@ -265,5 +253,5 @@ async def open_store(place: Path | S3Place, header: bytes, by: str, check: Check
         return
     from asyncrep.aws.objects import open_objects  # noqa: PLC0415 - a journal in a file needs no S3
 
-    async with open_objects(place) as objects:
+    async with open_objects(place, access=access) as objects:
         yield ObjectStore(objects, header, by, check)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncrep.errors import UsageError
 from asyncrep.jobs.job import spelled
-from asyncrep.jobs.listing import journal_of
+from asyncrep.jobs.listing import command_of, journal_of
 from asyncrep.report import Report
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def merged(jobs: Sequence[Seen]) -> Merged:
 def _readable(seen: Seen) -> State:
     if seen.state is None:
         raise UsageError(seen.problem or f"There is no job in {seen.place}; only its journal was kept.")
+    if command_of(seen.state.options) != "diff-tables":
+        raise UsageError(f"{seen.name} is a job of {command_of(seen.state.options)}: only checks are merged.")
     if seen.state.options.get("--sample") is not None:
         raise UsageError(f"{seen.name} looked at a sample: that is no part of a whole.")
     return seen.state

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from asyncrep.aws.objects import Objects
+    from asyncrep.options import S3Access
 
 STATE_NAME = "state.json"
 """The document that says how far the job is. It is replaced as a whole; parts are written before it."""
@@ -216,8 +217,10 @@ class S3Store:
 
 
 @asynccontextmanager
-async def open_job_store(place: Path | S3Place, holder: str) -> AsyncIterator[JobStore]:
-    """Open the place of a job for this process alone; ``holder`` is its token.
+async def open_job_store(
+    place: Path | S3Place, holder: str, access: S3Access | None = None
+) -> AsyncIterator[JobStore]:
+    """Open the place of a job for this process alone; ``holder`` is its token, ``access`` how S3 is reached.
 
     Raises:
         UsageError: it cannot be used, or another process works on the job.
@@ -226,7 +229,7 @@ async def open_job_store(place: Path | S3Place, holder: str) -> AsyncIterator[Jo
         from asyncrep.aws.objects import open_objects  # noqa: PLC0415 - most jobs are kept in a folder
 
         with _alone_here(place):
-            async with open_objects(place) as objects:
+            async with open_objects(place, access=access) as objects:
                 yield S3Store(objects, holder)
         return
     store = FolderStore(place)

@@ -13,9 +13,12 @@ from asyncrep.jobs.mark import Written
 if TYPE_CHECKING:
     from asyncrep.jobs.mark import Mark
     from asyncrep.location import S3Place
+    from asyncrep.options import S3Access
 
 
-async def unsaid_writes(place: Path | S3Place, mark: Mark) -> tuple[dict[bytes, Written], dict[str, int]]:
+async def unsaid_writes(
+    place: Path | S3Place, mark: Mark, access: S3Access | None = None
+) -> tuple[dict[bytes, Written], dict[str, int]]:
     """Return what a journal tells and the report of a mark does not, by key, and each writer's last number.
 
     Only writers that the mark knows are the job's: others may share its journal. A write that was noted after
@@ -30,7 +33,7 @@ async def unsaid_writes(place: Path | S3Place, mark: Mark) -> tuple[dict[bytes, 
     written: dict[bytes, Written] = {}
     last: dict[str, int] = {}
     try:
-        async with read_journal(place) as records:
+        async with read_journal(place, access=access) as records:
             async for record in records:
                 if not isinstance(record, Intent) or record.by not in mark.writes:
                     continue

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from asyncrep.aws.place import Place
     from asyncrep.model import Destination, Segment
-    from asyncrep.options import Comparison, Limits, Sample, Strategy
+    from asyncrep.options import Comparison, Limits, S3Access, Sample, Strategy
     from asyncrep.parallel.messages import Task
     from asyncrep.progress import Observer
     from asyncrep.report import Report
@@ -42,6 +42,7 @@ async def run_in_processes(
     sample: Sample | None = None,
     observer: Observer | None = None,
     journal: str | None = None,
+    access: S3Access | None = None,
 ) -> Report:
     """Run ``diff``, ``repair`` or ``backfill`` with the segments spread over worker processes.
 
@@ -62,6 +63,7 @@ async def run_in_processes(
         sample: only a random share of the tables.
         observer: is told how the run goes.
         journal: the place where every process notes what it writes, see ``open_journal``.
+        access: how S3 is reached, if that is there.
 
     Raises:
         UsageError: the two cannot be compared or written, or there is nothing to spread.
@@ -72,7 +74,7 @@ async def run_in_processes(
     async with (
         primary.open() as ours,
         replica.open() as theirs,
-        open_journal_if(journal, ours, theirs, replica) as noted,
+        open_journal_if(journal, ours, theirs, replica, access) as noted,
     ):
         check_comparable(ours, theirs)
         notes = [] if task == "diff" else await check_writable(ours, theirs, force=rules.force)
@@ -108,6 +110,7 @@ async def run_in_processes(
                     rules,
                     in_bulk,
                     journal,
+                    access,
                 )
                 try:
                     await Pool(run, brief, processes, spool).work()

@@ -10,7 +10,7 @@ import msgspec
 
 from asyncrep.aws.place import Place
 from asyncrep.model import Cause, Different, Extraneous, Missing, State
-from asyncrep.options import Comparison, Limits
+from asyncrep.options import Comparison, Limits, S3Access
 from asyncrep.repair.rules import Rules
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Brief(msgspec.Struct, tag=True):
     """What every worker of a run is to know; comes first and once.
 
     ``in_bulk`` is for a backfill: the replica was found empty before it began. ``journal`` is where each
-    worker notes what it writes.
+    worker notes what it writes, and ``access`` how S3 is reached, if that is there.
     """
 
     task: Task
@@ -40,6 +40,7 @@ class Brief(msgspec.Struct, tag=True):
     rules: Rules
     in_bulk: bool = False
     journal: str | None = None
+    access: S3Access | None = None
 
 
 class Share(msgspec.Struct, tag=True):

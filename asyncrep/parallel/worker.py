@@ -140,7 +140,7 @@ async def _serve(orders: asyncio.Queue[Order], channel: Channel) -> None:
     async with (
         brief.primary.open() as primary,
         brief.replica.open() as replica,
-        open_journal_if(brief.journal, primary, replica, brief.replica) as journal,
+        open_journal_if(brief.journal, primary, replica, brief.replica, brief.access) as journal,
     ):
         while True:
             share = await orders.get()
@@ -184,7 +184,7 @@ async def _carry_out(brief: Brief, share: Share, run: Run[Destination], channel:
         case "repair":
             with Spool() as spool:
                 await Findings(run, brief.rules, spool).mend()
-                records = [(key, segment, size) for key, segment, size, _ in spool]
+                records = [(key, segment, size) for key, segment, size, *_ in spool]
                 for start in range(0, len(records), _ASIDE_GROUP):
                     channel.tell(Aside(records[start : start + _ASIDE_GROUP]))
         case "backfill":

@@ -21,6 +21,7 @@ from asyncrep.flow.tasks import side_by_side
 from asyncrep.model import KeyedImage, Missing, Page, State
 from asyncrep.mutation import ItemAbsent, Put
 from asyncrep.progress import Note, PassEnded, PassStarted
+from asyncrep.repair.backfill_folder import fill_folder, until_settled
 from asyncrep.repair.rules import check_writable
 
 if TYPE_CHECKING:
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
     from asyncrep.jobs.job import Job
     from asyncrep.jobs.mark import Undecided
     from asyncrep.model import Destination, Segment, Source
-    from asyncrep.options import Limits
+    from asyncrep.options import Comparison, Limits
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 
 _BATCH = 25
+_NOT_EMPTY = "The replica is not empty: what it has already is left alone."
+_NOT_EMPTY_FOLDER = (
+    "The folder is not empty: what it has already is read first, and brought up to date where it differs."
+)
 
 
 async def backfill(
@@ -42,6 +47,7 @@ async def backfill(
     replica: Destination,
     *,
     limits: Limits | None = None,
+    comparison: Comparison | None = None,
     dry_run: bool = False,
     force: bool = False,
     segment: Segment | None = None,
@@ -57,10 +63,13 @@ async def backfill(
     an eventually consistent scan sees them, so that on a primary in use a ``repair`` afterwards is what
     makes the replica right. Nothing that is there is changed, so nothing goes to a journal.
 
+    An incremental folder as the replica is brought up to date as well; see ``asyncrep.repair.backfill_folder``.
+
     Args:
         primary: what is copied; it is only read.
         replica: what is filled.
         limits: how hard the run may push.
+        comparison: when two items count as the same.
         dry_run: only count; ``scanned_primary`` is how many items there are.
         force: fill even a member of a global table.
         segment: copy only this segment.
@@ -70,7 +79,8 @@ async def backfill(
 
     Returns:
         The report: ``repaired`` items were written, ``matched`` and ``present`` were there, ``failed``
-        the replica refuses, ``expired`` were left out.
+        the replica refuses, ``expired`` were left out. Of a folder those ``repaired`` that are ``missing`` were
+        put, ``different`` brought up to date, ``extraneous`` deleted.
 
     Raises:
         UsageError: as for ``repair``. Nothing was written.
@@ -79,10 +89,12 @@ async def backfill(
     check_comparable(primary, replica)
     notes = await check_writable(primary, replica, force=force)
     resumed = await resumed_from(job)
+    is_folder = replica.settings.is_folder
     run = Run.of(
         primary,
         replica,
         limits=limits,
+        comparison=comparison or (until_settled(primary) if is_folder else None),
         segments=[segment] if segment else None,
         observer=observer,
         clock=clock,
@@ -93,10 +105,13 @@ async def backfill(
     async with whole_run(run):
         empty = resumed is None and await run.replica.is_empty()
         run.track.filled_empty |= empty  # kept from the first save on: what is found there later is our own
-        if not empty and not run.track.filled_empty:
-            run.observer.notice(Note("The replica is not empty: what it has already is left alone."))
+        if not run.track.filled_empty and resumed is None:
+            run.observer.notice(Note(_NOT_EMPTY_FOLDER if is_folder else _NOT_EMPTY))
         async with saved(run, job):
-            await fill(run, in_bulk=empty, dry_run=dry_run)
+            if is_folder:
+                await fill_folder(run, dry_run=dry_run)
+            else:
+                await fill(run, in_bulk=empty, dry_run=dry_run)
     return run.report
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from asyncrep.items.changes import Changes, PathChange
     from asyncrep.model import Cause, Discrepancy, Source
     from asyncrep.mutation import Mutation
-    from asyncrep.options import Comparison
+    from asyncrep.options import Comparison, S3Access
     from asyncrep.repair.past import Past
     from asyncrep.repair.record import RecordDiff
 
@@ -146,6 +146,7 @@ async def explain(
     *,
     comparison: Comparison | None = None,
     journal: str | Path | None = None,
+    access: S3Access | None = None,
     clock: Clock | None = None,
 ) -> Explanation:
     """Tell the story of one record by strong reads: primary, settle, replica, primary. Nothing is written.
@@ -156,6 +157,7 @@ async def explain(
         key: the canonical key, as ``table.keys.parse`` returns it.
         comparison: when two values count as the same.
         journal: a repair's or an undo's journal, a path or an S3 place; what it tells of the record is told too.
+        access: how S3 is reached; by default as the environment says.
         clock: where time comes from.
 
     Raises:
@@ -167,7 +169,7 @@ async def explain(
         ... print(told.cause, [difference.spelled for difference in told.differences])
     """
     check_comparable(primary, replica)
-    past = None if journal is None else await read_past(journal, replica, key)
+    past = None if journal is None else await read_past(journal, replica, key, access)
     run = Run.of(primary, replica, comparison=comparison, clock=clock)
     [verdict] = await confirm(run, [Candidate(key, 0, 0, "primary")])
     sides = _side(primary, verdict.primary), _side(replica, verdict.replica)

@@ -191,7 +191,8 @@ class _Mending:
             error when no record can.
         """
         try:
-            for mutation in plan(found, self._run.comparison.ignore):
+            whole = self._run.replica.settings.is_folder
+            for mutation in plan(found, self._run.comparison.ignore, whole=whole):
                 if not await self._apply(found, mutation):
                     return False
         except ENDS_THE_RUN as error:

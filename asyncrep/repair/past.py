@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asyncrep.model import Source
+    from asyncrep.options import S3Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class Past:
     damaged: int
 
 
-async def read_past(journal: str | Path, replica: Source, key: bytes) -> Past:
-    """Read what a journal tells of one record of ``replica``.
+async def read_past(journal: str | Path, replica: Source, key: bytes, access: S3Access | None = None) -> Past:
+    """Read what a journal tells of one record of ``replica``; ``access`` is how S3 is reached.
 
     Raises:
         UsageError: there is no such journal, or it is of another table.
@@ -66,7 +67,7 @@ async def read_past(journal: str | Path, replica: Source, key: bytes) -> Past:
     intents: dict[tuple[str, int], Intent] = {}
     settled: dict[tuple[str, int], Settled] = {}
     damaged, undoing = 0, False
-    async with read_journal(journal) as records:
+    async with read_journal(journal, access=access) as records:
         async for record in records:
             match record:
                 case Header():

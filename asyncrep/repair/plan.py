@@ -16,19 +16,22 @@ if TYPE_CHECKING:
     from asyncrep.mutation import Mutation
 
 
-def plan(found: Discrepancy, ignored: Collection[str]) -> Sequence[Mutation]:
+def plan(found: Discrepancy, ignored: Collection[str], *, whole: bool = False) -> Sequence[Mutation]:
     """Return the mutations that make the replica's record equal to the primary's, in order.
 
     Each is guarded on everything that was read and that it changes: a missing item must still be absent,
     a patched attribute must still have its old value, an extraneous item must still be as read.
     Attributes that are not compared, or that somebody adds meanwhile, survive. It is one mutation, unless
-    more attributes differ than one UpdateItem can change under guard.
+    more attributes differ than one UpdateItem can change under guard. With ``whole`` a different item is put as
+    a whole, in place of exactly what was read.
     """
     match found:
         case Missing():
             return [Put(found.key, found.primary, ItemAbsent())]
         case Extraneous():
             return [Delete(found.key, AttributesAre(decode_image(found.replica)))]
+        case Different() if whole:
+            return [Put(found.key, found.primary, AttributesAre(decode_image(found.replica)))]
         case Different():
             return _patches(found, ignored)
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asyncrep.errors import (
+    BucketNotFoundError,
     BudgetExhaustedError,
     CredentialsError,
     JournalError,
     PermissionDeniedError,
+    StorageError,
     TableNotFoundError,
     UsageError,
 )
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from asyncrep.model import Destination, Discrepancy, Source
 
 ENDS_THE_RUN = (
+    BucketNotFoundError,
     BudgetExhaustedError,
     CredentialsError,
     JournalError,
     PermissionDeniedError,
+    StorageError,
     TableNotFoundError,
 )
 """What fails every record alike."""

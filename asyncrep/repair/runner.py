@@ -72,7 +72,7 @@ async def repair(
     check_comparable(primary, replica)
     notes = await check_writable(primary, replica, force=rules.force)
     if job is not None and journal is not None:
-        await job.read_journal(journal.place)
+        await job.read_journal(journal.place, journal.access)
     resumed = await resumed_from(job)
     run = Run.of(
         primary,

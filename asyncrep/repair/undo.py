@@ -36,16 +36,18 @@ from asyncrep.repair.take_back import UndoState, deeds, is_open, plan_take_back,
 from asyncrep.report import UndoReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from asyncrep.aws.table import Table
     from asyncrep.flow.clock import Clock
     from asyncrep.jobs.chains import Chain
     from asyncrep.jobs.entries import Entry, Settled
+    from asyncrep.jobs.history import Record
     from asyncrep.jobs.journal import Journal
     from asyncrep.location import S3Place
     from asyncrep.mutation import Outcome
+    from asyncrep.options import S3Access
     from asyncrep.progress import Observer
     from asyncrep.repair.take_back import Step, TakeBack
 
@@ -91,6 +93,7 @@ async def undo(
     dry_run: bool = False,
     limits: Limits | None = None,
     journal: Journal | None = None,
+    access: S3Access | None = None,
     observer: Observer | None = None,
     told: Callable[[Undone], object] = lambda _: None,
     clock: Clock | None = None,
@@ -112,6 +115,7 @@ async def undo(
         dry_run: write nothing, and tell what would be done.
         limits: how hard it may push.
         journal: where its own writes are noted, so that the undo can be undone; see ``open_journal``.
+        access: how S3 is reached, if ``undoes`` is kept there; by default as the environment says.
         observer: is told how it goes on, and what the user should know.
         told: is told each record once.
         clock: where time comes from.
@@ -130,7 +134,8 @@ async def undo(
         chains = stack.enter_context(Chains())
         observer = observer or Silent()
         observer.notice(UndoStarted(report))
-        await _read(undoes, replica, chains, report, observer, key)
+        async with read_journal(undoes, access=access) as records:
+            await _read(records, replica, chains, report, observer, key)
         undoing = _Undoing(replica, limits or Limits(), report, clock or SystemClock())
         undoing.journal, undoing.observer, undoing.told = journal, observer, told
         try:
@@ -143,7 +148,7 @@ async def undo(
 
 
 async def _read(
-    undoes: str | Path | S3Place,
+    records: AsyncIterator[Record],
     replica: Table,
     chains: Chains,
     report: UndoReport,
@@ -151,16 +156,15 @@ async def _read(
     key: bytes | None,
 ) -> None:
     """Read the whole journal and check that it fits the table, before anything is written."""
-    async with read_journal(undoes) as records:
-        async for record in records:
-            match record:
-                case Header():
-                    _check_table(record, replica, observer)
-                case Damaged():
-                    report.damaged += 1
-                    _tell_damage(record, report, observer)
-                case _:
-                    _add(record, replica, chains, key)
+    async for record in records:
+        match record:
+            case Header():
+                _check_table(record, replica, observer)
+            case Damaged():
+                report.damaged += 1
+                _tell_damage(record, report, observer)
+            case _:
+                _add(record, replica, chains, key)
     orphans = chains.orphans if key is None else 0
     if orphans and not report.damaged:
         observer.notice(Note(f"The journal has {orphans} outcomes whose intents are missing."))

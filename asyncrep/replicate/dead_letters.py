@@ -25,6 +25,7 @@ from asyncrep.flow.clock import SystemClock
 from asyncrep.jobs.entries import timestamp
 from asyncrep.jobs.folders import make_private_folder, sync_folder
 from asyncrep.location import S3Place, parse_storage
+from asyncrep.options import S3Access
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -234,6 +235,7 @@ async def open_dead_letters(
     session: aioboto3.Session | None = None,
     profile: str | None = None,
     role_arn: str | None = None,
+    access: S3Access | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[DeadLetters]:
     """Open a place for letters; nothing is written, and no service asked, before the first one.
@@ -245,6 +247,7 @@ async def open_dead_letters(
         session: an aioboto3 session of the caller's.
         profile: a profile of the AWS config files, when no session is given.
         role_arn: a role to assume first.
+        access: how S3 is reached, if they are kept there; by default with that profile and role.
         clock: where time comes from.
 
     Raises:
@@ -268,9 +271,8 @@ async def open_dead_letters(
     if isinstance(where, S3Place):
         from asyncrep.aws.objects import open_objects  # noqa: PLC0415 - as above
 
-        async with open_objects(
-            where, session=session, profile=profile, role_arn=role_arn, clock=clock
-        ) as objects:
+        access = access or S3Access(profile=profile, role_arn=role_arn)
+        async with open_objects(where, access=access, session=session, clock=clock) as objects:
             yield _ObjectLetters(objects, author)
         return
     from asyncrep.aws.queues import LARGEST_MESSAGE, open_queue  # noqa: PLC0415 - as above

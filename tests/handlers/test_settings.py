@@ -9,6 +9,7 @@ from asyncrep.aws.queues import QueueRef
 from asyncrep.change import ChangeKind
 from asyncrep.handlers import BackupSettings, ReplicaSettings, backup_handler, entry, replicate_handler
 from asyncrep.location import TableRef
+from asyncrep.options import S3Access
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/letters"
 ARN = "arn:aws:dynamodb:eu-west-1:210987654321:table/orders"
@@ -112,7 +113,7 @@ def test_a_wrong_setting_is_named(environment, sentence):
 def test_a_backup_needs_a_bucket_and_nothing_else():
     settings = BackupSettings.from_environment({"BackupBucket": "backups"})
     assert settings == BackupSettings(S3Place("backups"))
-    assert (settings.region, settings.key_order, settings.dead_letters) == (None, None, None)
+    assert (settings.access.region, settings.key_order, settings.dead_letters) == (None, None, None)
 
 
 def test_the_names_of_dynamodb_replicator_s_backup_mean_what_they_meant():
@@ -120,11 +121,15 @@ def test_the_names_of_dynamodb_replicator_s_backup_mean_what_they_meant():
         "BackupBucket": "backups",
         "BackupPrefix": "/incremental/daily/",
         "BackupRegion": "eu-west-1",
+        "BackupKmsKey": "alias/backups",
+        "BackupBucketOwner": "123456789012",
         "TurnoverRole": "BEFORE",
         "TurnoverAt": "1777593600000",
     })  # fmt: skip
     assert settings.place == S3Place("backups", "incremental/daily")
-    assert settings.region == "eu-west-1"
+    assert settings.access == S3Access(
+        region="eu-west-1", kms_key="alias/backups", bucket_owner="123456789012"
+    )
     assert settings.selection.turnover is not None
     assert settings.selection.turnover.at == 1777593600000
 
@@ -152,6 +157,8 @@ def test_what_is_kept_is_selected_as_it_is_for_replicas():
         ({"BackupBucket": "backups/daily"}, 'BackupBucket: "backups/daily" .* belongs into BackupPrefix'),
         ({"BackupBucket": "s3://backups"}, "BackupBucket: .* is not a bucket name"),
         ({"BackupRegion": "Ireland"}, 'BackupRegion: "Ireland" .* is not a Region'),
+        ({"BackupKmsKey": "my key"}, 'BackupKmsKey: "my key" is not a KMS key'),
+        ({"BackupBucketOwner": "me"}, "BackupBucketOwner: The bucket owner must be an account"),
         ({"BackupKeyOrder": "a,b,c"}, 'BackupKeyOrder: "a,b,c" is not a key'),
         ({"BackupKeyOrder": "a,a"}, 'BackupKeyOrder: "a,a" is not a key'),
         ({"BackupKeyOrder": ","}, 'BackupKeyOrder: "," is not a key'),
