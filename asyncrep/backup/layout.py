@@ -58,6 +58,7 @@ class SegmentManifest(msgspec.Struct, frozen=True, kw_only=True):
         bytes: of JSON lines, before compression.
         stored_bytes: of the object.
         sha256: of the object, hexadecimal.
+        md5: of the object, Base64; only in exports, whose own manifests tell it.
         begun, ended: when it was scanned, ISO 8601 in UTC.
         table: the table's description when it was.
         version: the asyncrep that wrote it.
@@ -75,6 +76,7 @@ class SegmentManifest(msgspec.Struct, frozen=True, kw_only=True):
     begun: str
     ended: str
     table: TableDescription
+    md5: str | msgspec.UnsetType = msgspec.UNSET
     version: str = __version__
 
 

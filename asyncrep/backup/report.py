@@ -25,6 +25,7 @@ class BackupReport:
         stored_bytes: after that.
         objects: data objects that are whole.
         skipped: items of segments that a run before this one has dumped.
+        skipped_bytes: of their objects, as they are stored.
         failed: objects of a folder that hold no item.
         read_units: capacity units as the service counted them.
         cost_usd: what these cost on demand; requests to S3 are not in it.
@@ -43,6 +44,7 @@ class BackupReport:
     stored_bytes: int = 0
     objects: int = 0
     skipped: int = 0
+    skipped_bytes: int = 0
     failed: int = 0
     read_units: float = 0.0
     write_units: float = 0.0

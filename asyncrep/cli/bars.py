@@ -18,9 +18,9 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from asyncrep.cli.render import plural, say
+from asyncrep.cli.render import plural, say, spelled_size
 from asyncrep.flow.clock import SystemClock
-from asyncrep.progress import Advanced, Event, Note, PassEnded, PassStarted, RunStarted
+from asyncrep.progress import Advanced, BackupStarted, Event, Note, PassEnded, PassStarted, RunStarted
 from asyncrep.report import Report
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from asyncrep.backup.report import BackupReport, RestoreReport
     from asyncrep.flow.clock import Clock
     from asyncrep.progress import Observer, PassName
+
+    AnyReport = Report | BackupReport | RestoreReport
 
 _ROOM_FOR_ETA = 100  # columns; with fewer, the counts of a large table need them
 
@@ -57,18 +60,18 @@ class _Nothing:
 
 
 class Bars:
-    """One bar for each pass, with items, speed, units and discrepancies."""
+    """One bar for each pass, with items, speed, units, and discrepancies or bytes."""
 
     def __init__(self, bars: Progress, console: Console) -> None:
         self._bars = bars
         self._console = console
         self._tasks: dict[PassName, TaskID] = {}
-        self._report = Report("", "")
+        self._report: AnyReport | None = None
 
     def notice(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case RunStarted(report):
+            case RunStarted(report) | BackupStarted(report):
                 self._report = report
             case PassStarted(name, estimate):
                 self._tasks[name] = self._bars.add_task(
@@ -77,12 +80,19 @@ class Bars:
             case Advanced(name, items):
                 self._bars.advance(self._tasks[name], items)
             case PassEnded(name):
-                task = self._tasks[name]
-                self._bars.update(task, total=self._bars.tasks[task].completed, refresh=True)
+                self._end(name)
             case Note(message):
                 say(self._console, f"Note: {message}", "dim")
             case _:
                 pass
+
+    def _end(self, name: PassName) -> None:
+        """Stop a bar; what is written from now on is no doing of a check that has ended."""
+        task = self._tasks[name]
+        self._bars.stop_task(task)
+        if name == "check":
+            self._bars.update(task, report=None, pace=_Pace(None))
+        self._bars.update(task, total=self._bars.tasks[task].completed, refresh=True)
 
 
 class _Count:
@@ -104,7 +114,7 @@ class Lines:
     def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
         self._clock = clock
-        self._report = Report("", "")
+        self._report: AnyReport | None = None
         self._counts: dict[PassName, _Count] = {}
         self._open: set[PassName] = set()
         self._began = self._told = clock.monotonic()
@@ -113,7 +123,7 @@ class Lines:
     def notice(self, event: Event) -> None:
         """Tell one event, or count it for the next line."""
         match event:
-            case RunStarted(report):
+            case RunStarted(report) | BackupStarted(report):
                 self._report = report
             case PassStarted(name, estimate):
                 self._begin(name, estimate)
@@ -144,10 +154,10 @@ class Lines:
         speed = sum(count.items for count in self._counts.values()) / seconds if seconds else 0.0
         ended = not self._open
         parts = [count.told(name, ended=ended) for name, count in self._counts.items()]
-        parts += [f"{speed:,.0f} items/s", f"{self._pace.units_per_second():,.0f} units/s"]
-        if self._report.slowed_to is not None and not ended:
+        parts += [f"{speed:,.0f} items/s", *self._pace.told()]
+        if self._report is not None and self._report.slowed_to is not None and not ended:
             parts.append(_slowed(self._report.slowed_to))
-        parts.append(plural(self._report.drift, "discrepancy"))
+        parts += _so_far(self._report)
         parts += ["done"] if ended else self._time_left(speed)
         self._say(", ".join(parts))
 
@@ -166,18 +176,36 @@ def _slowed(units_per_second: float) -> str:
     return f"slowed to {units_per_second:,.0f} units/s"
 
 
+def _so_far(report: AnyReport | None) -> list[str]:
+    """Return what a run has come to: discrepancies of a check, else bytes, and what failed."""
+    if report is None:
+        return []
+    if isinstance(report, Report):
+        written = report.strategy == "backfill"
+        return [f"{report.repaired:,} written" if written else plural(report.drift, "discrepancy")]
+    size = [spelled_size(report.bytes)] if report.bytes else []
+    return [*size, *([f"{report.failed:,} failed"] if report.failed else [])]
+
+
 class _Pace:
-    """The capacity units per second of one pass, both tables together."""
+    """The capacity units per second of one pass, all tables together."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: AnyReport | None) -> None:
         self._report = report
-        self._before = (report.read_units + report.write_units, report.seconds)
+        self._before = (
+            (0.0, 0.0) if report is None else (report.read_units + report.write_units, report.seconds)
+        )
 
-    def units_per_second(self) -> float:
-        """Return the pass's average so far."""
+    def told(self) -> list[str]:
+        """Return the pass's average so far; nothing where no table is read or written."""
+        if self._report is None:
+            return []
         units, seconds = self._before
         passed = self._report.seconds - seconds
-        return (self._report.read_units + self._report.write_units - units) / passed if passed > 0 else 0.0
+        used = self._report.read_units + self._report.write_units - units
+        if not used and not isinstance(self._report, Report):
+            return []  # what is read is in S3, or a file
+        return [f"{used / passed if passed > 0 else 0.0:,.0f} units/s"]
 
 
 class _Items(ProgressColumn):
@@ -192,23 +220,26 @@ class _Speed(ProgressColumn):
     """Items and units per second; instead of them what throttling leaves, as long as it does."""
 
     def render(self, task: Task) -> Text:
-        report: Report = task.fields["report"]
-        if report.slowed_to is not None and not task.finished:
+        report: AnyReport | None = task.fields["report"]
+        if report is not None and report.slowed_to is not None and not task.finished:
             return Text(_slowed(report.slowed_to), style="yellow", no_wrap=True)
         speed = task.completed / task.elapsed if task.elapsed else 0.0
         return Text(
-            f"{speed:,.0f}/s {task.fields['pace'].units_per_second():,.0f} units/s",
+            " ".join([f"{speed:,.0f}/s", *task.fields["pace"].told()]),
             style="progress.data.speed",
             no_wrap=True,
         )
 
 
 class _Found(ProgressColumn):
-    """Discrepancies so far."""
+    """Discrepancies so far; of a backfill what was written, of a backup bytes and what failed."""
 
     def render(self, task: Task) -> Text:
-        report: Report = task.fields["report"]
-        return Text(f"{report.drift:,} found", style="yellow" if report.drift else "dim")
+        report: AnyReport | None = task.fields["report"]
+        if isinstance(report, Report) and report.strategy != "backfill":
+            return Text(f"{report.drift:,} found", style="yellow" if report.drift else "dim")
+        failed = report is not None and report.failed > 0
+        return Text(", ".join(_so_far(report)), style="yellow" if failed else "dim", no_wrap=True)
 
 
 def _bars(console: Console) -> Progress:

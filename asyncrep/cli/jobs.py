@@ -1,4 +1,4 @@
-"""``jobs``: list, show, remove and merge jobs that ``diff-tables --job`` keeps."""
+"""``jobs``: list, show, remove and merge jobs that commands with ``--job`` keep."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncrep.cli.options import paragraphs
+from asyncrep.cli.options import paragraphs, spread_options
 from asyncrep.cli.runtime import exit_code, exit_codes, run_async
+from asyncrep.cli.storage_options import S3Options
 from asyncrep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
     from asyncrep.jobs.listing import Seen
     from asyncrep.jobs.merge import Merged
+    from asyncrep.options import S3Access
 
 HELP = """
-List, show, remove and merge jobs: runs of [bold]diff-tables[/bold] that go on after an interruption.
+List, show, remove and merge jobs: runs that go on after an interruption, of [bold]diff-tables[/bold],
+[bold]backup-table[/bold] and other commands that were given the name of a job.
 
 Without a command all jobs in the state folder are listed. One that is kept elsewhere is called by its place: a path
 with a slash in it, or s3://BUCKET/PREFIX.
@@ -146,8 +149,10 @@ def _list(*, json: bool) -> None:
     short_help="Show one job, and how to go on with it.",
     epilog=SHOW_EPILOG,
 )
+@spread_options
 def show(
     job: Annotated[str, typer.Argument(metavar="JOB", help="A name, a path or s3://…", show_default=False)],
+    storing: S3Options,
     *,
     json: _Json = False,
     verbose: _Verbose = False,
@@ -156,7 +161,7 @@ def show(
     from asyncrep.jobs.listing import look_at  # noqa: PLC0415
 
     with exit_codes(verbose=verbose):
-        seen = run_async(look_at(job))
+        seen = run_async(look_at(job, _access([job], storing)))
         if seen.state is None:
             raise UsageError(f"There is no job in {seen.place}; only its journal was kept.")
         from asyncrep.cli.jobs_view import details, show_job  # noqa: PLC0415
@@ -174,7 +179,9 @@ def show(
     short_help="Remove jobs; their journals stay.",
     epilog=REMOVE_EPILOG,
 )
+@spread_options
 def remove_jobs(
+    storing: S3Options,
     jobs: Annotated[
         list[str] | None,
         typer.Argument(metavar="JOB …", help="Names, paths or s3://…", show_default=False),
@@ -197,20 +204,35 @@ def remove_jobs(
         from asyncrep.cli.jobs_view import show_removed  # noqa: PLC0415
         from asyncrep.cli.render import result_console  # noqa: PLC0415
 
-        for seen in run_async(_remove(jobs, with_journal=with_journal, dry_run=dry_run)):
+        access = _access(jobs or (), storing)
+        for seen in run_async(_remove(jobs, access, with_journal=with_journal, dry_run=dry_run)):
             show_removed(result_console(), seen, with_journal=with_journal, dry_run=dry_run)
 
 
-async def _remove(names: Sequence[str] | None, *, with_journal: bool, dry_run: bool) -> list[Seen]:
+def _access(names: Sequence[str], storing: S3Options) -> S3Access:
+    """Return how S3 is reached.
+
+    Raises:
+        UsageError: none of the jobs is in S3, and one of the options is given.
+    """
+    from asyncrep.jobs.place import job_place  # noqa: PLC0415
+
+    storing.check_used(*map(job_place, names))
+    return storing.access()
+
+
+async def _remove(
+    names: Sequence[str] | None, access: S3Access, *, with_journal: bool, dry_run: bool
+) -> list[Seen]:
     """Remove jobs, by default those that are done; nothing, if one of them cannot be removed."""
     from asyncrep.jobs.listing import check_removable, known_jobs, remove  # noqa: PLC0415
 
     if names is None:
         chosen = [each for each in await known_jobs() if each.status == "done"]
     else:
-        chosen = [await check_removable(name) for name in dict.fromkeys(names)]
+        chosen = [await check_removable(name, access) for name in dict.fromkeys(names)]
     for seen in [] if dry_run else chosen:
-        await remove(seen, with_journal=with_journal)
+        await remove(seen, with_journal=with_journal, access=access)
     return chosen
 
 
@@ -220,17 +242,19 @@ async def _remove(names: Sequence[str] | None, *, with_journal: bool, dry_run: b
     short_help="Add up jobs that each looked at a part.",
     epilog=MERGE_EPILOG,
 )
+@spread_options
 def merge(
     jobs: Annotated[
         list[str], typer.Argument(metavar="JOB …", help="Names, paths or s3://…", show_default=False)
     ],
+    storing: S3Options,
     *,
     json: _Json = False,
     verbose: _Verbose = False,
 ) -> None:
     """Add up the summaries of jobs."""
     with exit_codes(verbose=verbose):
-        whole = run_async(_merge(jobs))
+        whole = run_async(_merge(jobs, _access(jobs, storing)))
         if json:
             _print(whole.as_dict())
         else:
@@ -241,11 +265,11 @@ def merge(
         raise typer.Exit(exit_code(whole.report))
 
 
-async def _merge(names: Sequence[str]) -> Merged:
+async def _merge(names: Sequence[str], access: S3Access) -> Merged:
     from asyncrep.jobs.listing import look_at  # noqa: PLC0415
     from asyncrep.jobs.merge import merged  # noqa: PLC0415
 
-    return merged([await look_at(name) for name in names])
+    return merged([await look_at(name, access) for name in names])
 
 
 def _print(told: Any) -> None:

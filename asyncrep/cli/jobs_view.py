@@ -16,7 +16,15 @@ from asyncrep.cli.journals import undo_command
 from asyncrep.cli.render import plural, printable, say, show_summary
 from asyncrep.flow.clock import SystemClock
 from asyncrep.jobs.job import spelled
-from asyncrep.jobs.listing import journal_of, saved_at, segments_done, task_of, writes
+from asyncrep.jobs.listing import (
+    arguments_of,
+    command_of,
+    journal_of,
+    saved_at,
+    segments_done,
+    task_of,
+    writes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +54,7 @@ def show_list(console: Console, seen: Sequence[Seen]) -> None:
     """Print a table of jobs, and where journals are whose jobs were removed."""
     jobs = [each for each in seen if each.status != "removed"]
     if not jobs:
-        say(console, "There are no jobs in the state folder; diff-tables --job NAME begins one.")
+        say(console, "There are no jobs in the state folder; a command with --job NAME begins one.")
     else:
         _show_jobs(console, jobs)
     for each in jobs:
@@ -80,7 +88,7 @@ def _stacked(seen: Seen) -> Text:
     if seen.state is not None:
         lines.append_text(Text.assemble("\n  ", tables, style="not bold"))
         counts = [f"{segments} segments"] if segments else []
-        counts += [f"{items} items", f"{discrepancies} discrepancies"]
+        counts += [f"{items} items", *([f"{discrepancies} discrepancies"] if discrepancies else [])]
         lines.append_text(Text(f"\n  {', '.join(counts)}\n  saved {saved}", style="not bold dim"))
     return lines
 
@@ -104,22 +112,24 @@ def _row(seen: Seen) -> list[Text | str]:
     if state is None:
         return [Text(printable(seen.name)), "", "", status, "", "", "", ""]
     told = seen.as_dict()
-    segments = f"{told['segments_done']:,} of {told['segments']:,}" if state.mark else ""
+    segments = f"{told['segments_done']:,} of {told['segments']:,}" if told["segments"] else ""
+    checks = command_of(state.options) == "diff-tables"
     return [
         Text(printable(seen.name)),
-        Text(f"{printable(str(told['primary']))} → {printable(str(told['replica']))}"),
+        Text(f"{printable(str(told['source']))} → {printable(str(told['destination']))}"),
         _task(state),
         status,
         segments,
         f"{told['scanned']:,}",
-        f"{told['discrepancies']:,}",
+        f"{told['discrepancies']:,}" if checks else "",
         f"{saved_at(state):%Y-%m-%d %H:%M:%S}, {_ago(saved_at(state))}",
     ]
 
 
 def _task(state: State) -> str:
     task = task_of(state.options)
-    return task if task == "check" or writes(state.options) else f"{task} (dry run)"
+    dry = task in {"repair", "backfill"} and not writes(state.options)
+    return f"{task} (dry run)" if dry else task
 
 
 def _ago(moment: datetime) -> str:
@@ -144,6 +154,7 @@ def details(seen: Seen, state: State) -> dict[str, Any]:
     return seen.as_dict() | {
         "options": state.options,
         "version": state.version,
+        "work": state.work,
         "strategy": mark.strategy if mark else None,
         "progress": [_progress(mark, index) for index in mark.segments] if mark else [],
         "counts": mark.counts if mark else {},
@@ -177,9 +188,11 @@ def _key(key: str | None) -> Any:
 
 def command(name: str, options: Mapping[str, Any]) -> str:
     """Return the command that goes on with a job, but for profiles and pace, which may be others."""
-    words = ["asyncrep", "diff-tables"]
+    words = ["asyncrep", command_of(options)]
     endpoints: list[str] = []
-    for side in ("primary", "replica"):
+    if options.get("COMMAND"):
+        words += arguments_of(options)
+    for side in () if options.get("COMMAND") else ("primary", "replica"):
         place, _, endpoint = str(options.get(side.upper())).partition(" ")
         words.append(place)
         if endpoint and not endpoint.endswith(place.partition("/")[0]):
@@ -205,7 +218,11 @@ def show_job(console: Console, seen: Seen, state: State) -> None:
         ("begun", _when(state.begun)),
         ("saved", f"{_when(state.saved)}, {_ago(saved_at(state))}, by asyncrep {state.version}"),
         ("runs", f"{state.runs:,}"),
-        *((option, spelled(value)) for option, value in state.options.items() if _is_given(value)),
+        *(
+            (option, spelled(value))
+            for option, value in state.options.items()
+            if _is_given(value) and option != "COMMAND"
+        ),
         *((f"{option} holds", f"{length:,} bytes") for option, length in state.outputs.items() if length),
     ]
     if journal := journal_of(state):
@@ -214,6 +231,8 @@ def show_job(console: Console, seen: Seen, state: State) -> None:
         say(console, f"  {title}: {value}")
     if state.mark is not None:
         _show_mark(console, state, state.mark)
+    elif state.work is not None:
+        _show_work(console, state.work)
     if seen.status == "interrupted":
         say(console, "To go on (profiles and the pace may be others than before):")
         say(console, f"  {command(seen.name, state.options)}", "bold")
@@ -235,6 +254,15 @@ def _show_mark(console: Console, state: State, mark: Mark) -> None:
         say(console, f"Met and not decided: {plural(len(mark.undecided), 'record')}.")
     if mark.deletions is not None and not state.done:
         say(console, f"Deletions have begun: {mark.deletions:,} of {mark.to_delete:,}.")
+
+
+def _show_work(console: Console, work: Mapping[str, Any]) -> None:
+    """Print how far a job is that is no walk over two tables, as far as it says so."""
+    console.print()
+    if work.get("segments"):
+        say(console, f"{work.get('segments_done', 0):,} of {plural(work['segments'], 'segment')} done.")
+    if "items" in work:
+        say(console, f"Counted: {plural(work['items'], 'item')}.")
 
 
 def _segments(mark: Mark) -> Table:

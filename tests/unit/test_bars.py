@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from asyncrep import Advanced, Note, PassEnded, PassStarted, Report, RunStarted, VirtualClock
+from asyncrep.backup.report import BackupReport, RestoreReport
 from asyncrep.cli.bars import PLAIN_SECONDS, Bars, Lines, progress
+from asyncrep.progress import BackupStarted
 from tests.support.cli import Screen
 
 if TYPE_CHECKING:
@@ -238,3 +240,49 @@ def test_the_cursor_comes_back_when_a_run_fails(report: Report) -> None:
         fail()
     text = "".join(lines(target))
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+
+
+async def test_of_a_backup_lines_tell_bytes_and_what_failed() -> None:
+    clock, target = VirtualClock(), console()
+    told, backup = Lines(target, clock), BackupReport("orders", "s3://b/x")
+    tell(told, BackupStarted(backup), PassStarted("backup", 4_000))
+    backup.bytes, backup.read_units, backup.seconds = 12_345_678, 500.0, PLAIN_SECONDS
+    await clock.sleep(PLAIN_SECONDS)
+    tell(told, Advanced("backup", 1_000))
+    backup.failed = 2
+    tell(told, PassEnded("backup"))
+    assert lines(target) == [
+        "backup: 1,000 of about 4,000 items, 200 items/s, 100 units/s, 12 MB, about 15 s left",
+        "backup: 1,000 items, 200 items/s, 100 units/s, 12 MB, 2 failed, done",
+    ]
+
+
+async def test_a_pass_that_reads_no_table_tells_no_units() -> None:
+    clock, target = VirtualClock(), console()
+    told = Lines(target, clock)
+    tell(told, BackupStarted(RestoreReport("s3://b/x", "orders")), PassStarted("check", None))
+    await clock.sleep(1)
+    tell(told, Advanced("check", 10), PassEnded("check"))
+    without = Lines(target, clock)
+    tell(without, PassStarted("verify", None))
+    await clock.sleep(1)
+    tell(without, Advanced("verify", 10), PassEnded("verify"))
+    assert lines(target) == [
+        "check: 10 items, 10 items/s, done",
+        "verify: 10 items, 10 items/s, done",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_of_a_backup_a_bar_tells_bytes(width: int) -> None:
+    target = console(width, terminal=True)
+    backup = BackupReport("orders", "s3://b/x", bytes=2_000_000_000, read_units=10, seconds=1.0)
+    with progress(target, quiet=False) as bars:
+        tell(bars, BackupStarted(backup), PassStarted("backup", 1_234_567), Advanced("backup", 1_200_000))
+        tell(bars, PassEnded("backup"))
+        tell(bars, PassStarted("verify", None), Advanced("verify", 5), PassEnded("verify"))
+    screen = Screen()
+    assert isinstance(target.file, io.StringIO)
+    screen.feed(target.file.getvalue())
+    assert re.search(r"  backup .* 1,200,000/1,200,000 .* 2 GB", screen.text)
+    assert re.search(r"  verify .* 5/5 .*/s", screen.text)
