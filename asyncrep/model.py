@@ -110,6 +110,7 @@ class TableSettings:
         ttl_known: False when the credentials may not ask for it; nothing counts as expired then.
         stream_view: which images its stream holds, None when it is off.
         stream_arn: the stream's ARN, None when it is off.
+        is_folder: it is no table, but an incremental folder, whose items are always written as a whole.
         replica_regions: Regions of the other members, when the table belongs to a global table.
         capacity: how it is billed, and what it can serve.
     """
@@ -127,6 +128,7 @@ class TableSettings:
     ttl_known: bool = True
     capacity: Capacity = Capacity()
     stream_arn: str | None = None
+    is_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from asyncrep.cli.runtime import Interrupted, complain, exit_code, run_async
-from asyncrep.errors import IncompleteRunError
-from asyncrep.progress import Event, Found, Note, RunStarted
+from asyncrep.cli.checking import Checking
+from asyncrep.cli.runtime import complain
+from asyncrep.progress import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
+
+    from rich.console import Console
 
     from asyncrep.aws.place import Place
     from asyncrep.aws.table import Table
     from asyncrep.cli.options import OutputOptions, RepairOptions
-    from asyncrep.cli.output import Result
     from asyncrep.jobs.job import Job
     from asyncrep.location import S3Place
-    from asyncrep.model import Discrepancy, Segment
-    from asyncrep.options import Comparison, Limits, Sample, Strategy
+    from asyncrep.model import Segment
+    from asyncrep.options import Comparison, Limits, S3Access, Sample, Strategy
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 
@@ -52,13 +51,15 @@ class Keeping:
         job: where the state of the job is kept, None when there is no job.
         noted: whether what a repair writes is noted in a journal; not when the tables live no longer
             than the run.
+        access: how S3 is reached, if it is there.
     """
 
     job: Path | S3Place | None = None
     noted: bool = True
+    access: S3Access | None = None
 
 
-class Check:
+class Check(Checking):
     """One run of ``diff-tables``, with what it is to do and what the user is to be told."""
 
     def __init__(
@@ -70,6 +71,7 @@ class Check:
         repairing: RepairOptions,
         keeping: Keeping | None = None,
     ) -> None:
+        super().__init__(comparison.ignore)
         self._places = places
         self._limits = limits
         self._manner = manner
@@ -77,66 +79,23 @@ class Check:
         self._repairing = repairing
         self._keeping = keeping or Keeping()
         self._job: Job | None = None
-        self._report: Report | None = None
-        self._shown: list[Discrepancy] = []
-
-    @property
-    def report(self) -> Report | None:
-        """The counts of the run, None before it has begun."""
-        return self._report
-
-    def run(self, telling: OutputOptions) -> int:
-        """Run to the end, tell the results, and return the exit code.
-
-        Raises:
-            AsyncrepError: the run could not begin.
-            Interrupted: a signal ended it; what was done is told.
-        """
-        from asyncrep.cli.bars import progress  # noqa: PLC0415
-        from asyncrep.cli.render import message_console  # noqa: PLC0415
-
-        try:
-            with progress(message_console(), quiet=telling.quiet) as bars:
-                run_async(self._check(telling, bars))
-        except IncompleteRunError as error:
-            self._tell(telling, error.report)
-            self._say_how_to_go_on()
-            raise
-        except Interrupted:
-            if self._report is not None:
-                self._tell(telling, self._report)
-            self._say_how_to_go_on()
-            raise
-        assert self._report is not None
-        self._tell(telling, self._report)
-        return exit_code(self._report)
 
     async def _check(self, telling: OutputOptions, bars: Observer) -> None:
         async with AsyncExitStack() as stack:
             if self._keeping.job is not None:
                 from asyncrep.jobs.job import open_job  # noqa: PLC0415
 
-                job = await stack.enter_async_context(open_job(self._keeping.job, self._identity(telling)))
+                opening = open_job(self._keeping.job, self._identity(telling), access=self._keeping.access)
+                job = await stack.enter_async_context(opening)
                 self._job = job
-            results = self._open_results(stack, telling)
+            kept = self._job.state.outputs if self._job is not None else {}
+            results = self._open_results(stack, telling, kept)
             if self._job is not None:
                 self._job.outputs = dict(results)
                 await self._job.begin()
                 if self._job.note is not None:
                     bars.notice(Note(self._job.note))
-            await self._work(_Listener(self, list(results.values()), bars))
-
-    def _open_results(self, stack: AsyncExitStack, telling: OutputOptions) -> dict[str, Result]:
-        from asyncrep.cli.output import combined_line, json_line, opened  # noqa: PLC0415
-
-        line = partial(json_line, ignored=self._comparison.ignore)
-        kept = self._job.state.outputs if self._job is not None else {}
-        return {
-            "--output": stack.enter_context(opened(telling.output, line, kept.get("--output"))),
-            "--combined": stack.enter_context(
-                opened(telling.combined, combined_line, kept.get("--combined"))
-            ),
-        }
+            await self._work(self._listener(results, bars))
 
     def _identity(self, telling: OutputOptions) -> dict[str, Any]:
         """Return what makes the job this one. What only sets the pace may be another each time."""
@@ -194,6 +153,7 @@ class Check:
             sample=self._manner.sample,
             observer=observer,
             journal=self._journal(),
+            access=self._keeping.access,
         )
 
     def _journal(self) -> str | None:
@@ -226,7 +186,8 @@ class Check:
         from asyncrep.jobs.journal import open_journal_if  # noqa: PLC0415
         from asyncrep.repair.runner import repair  # noqa: PLC0415
 
-        async with open_journal_if(self._journal(), primary, replica, self._places[1]) as journal:
+        reached, access = self._places[1], self._keeping.access
+        async with open_journal_if(self._journal(), primary, replica, reached, access) as journal:
             await repair(
                 primary,
                 replica,
@@ -256,38 +217,20 @@ class Check:
             job=self._job,
         )
 
-    def note(self, event: Event) -> None:
-        """Keep what the results will be made of."""
-        from asyncrep.cli.render import SHOWN  # noqa: PLC0415
-
-        if isinstance(event, RunStarted):
-            self._report = event.report
-        elif isinstance(event, Found) and len(self._shown) < SHOWN:
-            self._shown.append(event.discrepancy)
-
-    def _tell(self, telling: OutputOptions, report: Report) -> None:
-        """Print the results: one JSON object for programs, or the summary for people."""
+    def _summarize(self, console: Console, report: Report) -> None:
         from asyncrep.cli.journals import where_noted  # noqa: PLC0415
-        from asyncrep.cli.output import print_json  # noqa: PLC0415
-        from asyncrep.cli.render import result_console, say, show_summary  # noqa: PLC0415
+        from asyncrep.cli.render import say, show_summary  # noqa: PLC0415
 
-        if telling.json:
-            print_json(report.as_dict())
-        elif not telling.quiet:
-            console = result_console(stdout_is_taken=telling.stdout_is_taken)
-            writing = self._repairing.repair and not self._repairing.dry_run
-            show_summary(
-                console,
-                report,
-                self._shown,
-                self._comparison.ignore,
-                repairing=writing,
-                dry_run=self._repairing.dry_run,
-            )
-            if report.journal is not None:
-                say(console, where_noted(report.journal), "dim")
-        if telling.quiet and report.failed and report.complete:
-            complain(f"{report.failed} of the discrepancies could not be repaired.")
+        show_summary(
+            console,
+            report,
+            self._shown,
+            self._comparison.ignore,
+            repairing=self._repairing.repair and not self._repairing.dry_run,
+            dry_run=self._repairing.dry_run,
+        )
+        if report.journal is not None:
+            say(console, where_noted(report.journal, access=self._keeping.access), "dim")
 
 
 def _spelled_out(place: Path | str | None) -> str | None:
@@ -299,20 +242,3 @@ def _spelled_out(place: Path | str | None) -> str | None:
         return None if place is None else str(place)
     where = parse_storage(str(place))
     return str(where) if isinstance(where, S3Place) else str(where.absolute())
-
-
-class _Listener:
-    """Hands the events of a run to everybody who wants them."""
-
-    def __init__(self, check: Check, results: Sequence[Result], bars: Observer) -> None:
-        self._check = check
-        self._results = results
-        self._bars = bars
-
-    def notice(self, event: Event) -> None:
-        """Pass an event on; a discrepancy is also written to the results."""
-        self._check.note(event)
-        self._bars.notice(event)
-        if isinstance(event, Found):
-            for write in self._results:
-                write(event.discrepancy)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asyncrep.cli.words import TABLES
 from asyncrep.cost.plan import usd
 from asyncrep.items.equality import decode_image, differing_attributes
 from asyncrep.model import Cause, Different, Discrepancy, State
@@ -17,6 +18,7 @@ from asyncrep.model import Cause, Different, Discrepancy, State
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from asyncrep.cli.words import Words
     from asyncrep.model import WireValue
     from asyncrep.repair.record import AttributePair, RecordDiff
     from asyncrep.report import Report, Sampled
@@ -33,16 +35,6 @@ _SIGILS = {
     "missing": Text("+", style="green"),
     "extraneous": Text("-", style="red"),
     "different": Text("*", style="yellow"),
-}
-# In each the last is what the kind itself says, in other words.
-_CAUSES_OF_DIFFERENT = {
-    Cause.OLDER_VERSION: "older version of the primary's item",
-    Cause.NEWER_VERSION: "newer than the primary's item: somebody writes to the replica",
-    Cause.ATTRIBUTE_CHANGE: "nothing tells which side is the older one",
-}
-_CAUSES_OF_EXTRANEOUS = {
-    Cause.MISSED_TTL_DELETE: "expired by the primary's TTL: that delete was missed",
-    Cause.MISSED_DELETE: "deleted in the primary, or written to the replica alone",
 }
 _SHORT_CAUSES = {
     Cause.MISSED_PUT: "missed put",
@@ -99,25 +91,29 @@ def show_summary(
     *,
     repairing: bool,
     dry_run: bool = False,
+    words: Words = TABLES,
 ) -> None:
     """Print the summary of a run: the counts, some discrepancies, what it took, and what follows."""
     console.print()
     say(console, _headline(report))
-    console.print(_counts(report))
+    console.print(_counts(report, words))
     if shown:
         for found in shown[:SHOWN]:
             # On a terminal a line is cut at its width; in a pipe or a log nothing is.
             cut = console.is_terminal
             console.print(
-                _line(found, ignored), overflow="ellipsis" if cut else "ignore", no_wrap=True, crop=cut
+                discrepancy_line(found, ignored),
+                overflow="ellipsis" if cut else "ignore",
+                no_wrap=True,
+                crop=cut,
             )
         if (more := _listed(report) - len(shown[:SHOWN])) > 0:
             console.print(f"  … and {more:,} more; --output FILE has all of them", style="dim")
         console.print()
-    say(console, _effort(report), "dim")
+    say(console, effort(report), "dim")
     if report.sampled is not None and report.complete:
         say(console, _proven(report.sampled))
-    say(console, _conclusion(report, repairing=repairing, dry_run=dry_run))
+    say(console, _conclusion(report, words, repairing=repairing, dry_run=dry_run))
 
 
 def _listed(report: Report) -> int:
@@ -134,7 +130,7 @@ def _headline(report: Report) -> Text:
     )
 
 
-def _counts(report: Report) -> Table:
+def _counts(report: Report, words: Words) -> Table:
     """Return a small table of counts; only those that say something."""
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=True)
     table.add_column(justify="right", style="bold")
@@ -151,15 +147,15 @@ def _counts(report: Report) -> Table:
     else:
         rows = [
             (report.compared, "compared", True),
-            (report.matched + report.settled, _equal(report), report.strategy != STORED),
+            (report.matched + report.settled, _equal(report, words), report.strategy != STORED),
             (report.unjudged, "seen, and not judged when the run ended", False),
-            (report.missing, "missing from the replica", False),
+            (report.missing, words.missing, False),
             (report.different, "different", False),
-            *_causes(report, _CAUSES_OF_DIFFERENT),
-            (report.extraneous, "extraneous in the replica", False),
-            *_causes(report, _CAUSES_OF_EXTRANEOUS),
-            (report.in_flight, "in flight: the primary's item kept changing", False),
-            (report.expired, "expired: TTL is about to delete them", False),
+            *_causes(report, words.different),
+            (report.extraneous, words.extraneous, False),
+            *_causes(report, words.only_replica),
+            (report.in_flight, words.in_flight, False),
+            (report.expired, words.expired, False),
             (report.repaired, "repaired and verified", False),
             (report.contested, "contested: somebody else kept changing them", False),
             (report.failed, "failed to be repaired", False),
@@ -177,19 +173,19 @@ def _causes(report: Report, meanings: Mapping[Cause, str]) -> list[tuple[int, st
     counts = [
         (report.causes.get(cause.value, 0), f"  {meaning}", False) for cause, meaning in meanings.items()
     ]
-    *telling, _ = counts
-    return counts if any(number for number, *_ in telling) else []
+    return counts if any(number for number, *_ in counts[:-1]) else []
 
 
-def _equal(report: Report) -> str:
+def _equal(report: Report, words: Words) -> str:
     if report.strategy == STORED:
         return "equal by now"
     if not report.settled:
         return "equal"
-    return f"equal, {report.settled:,} of them only after the replica had settled"
+    return f"equal, {report.settled:,} of them {words.settled}"
 
 
-def _line(found: Discrepancy, ignored: Collection[str]) -> Text:
+def discrepancy_line(found: Discrepancy, ignored: Collection[str]) -> Text:
+    """Return one discrepancy as a summary shows it: its sigil, its key, and what differs."""
     line = Text.assemble("  ", _SIGILS[found.kind], " ", printable(found.key.decode(errors="replace")))
     details = [_SHORT_CAUSES[found.cause]] if found.cause in _SHORT_CAUSES else []
     if isinstance(found, Different):
@@ -202,12 +198,13 @@ def _line(found: Discrepancy, ignored: Collection[str]) -> Text:
     return line
 
 
-def _effort(report: Report) -> str:
+def effort(report: Report) -> str:
+    """Return what a run took: segments, units, time, dollars."""
     stored = report.strategy == STORED
     seen = report.compared if stored else report.scanned_primary + report.scanned_replica
     speed = seen / report.seconds if report.seconds else 0
     parts = [
-        report.strategy if stored else f"{report.strategy}, {_segments(report)}",
+        f"{report.strategy}, {_segments(report)}" if report.segments else report.strategy,
         _units(report.read_units, "read")
         + (f", {_units(report.write_units, 'write')}" if report.write_units else ""),
         f"{report.seconds:,.1f} s, {speed:,.0f} items/s",
@@ -235,7 +232,16 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
 
 
-def _conclusion(report: Report, *, repairing: bool, dry_run: bool = False) -> Text:
+def spelled_size(size: float) -> str:
+    """Return a number of bytes in steps of a thousand, as storage and transfer are billed."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:,.0f} {unit}" if size >= 10 or size == int(size) else f"{size:,.1f} {unit}"
+
+
+def _conclusion(report: Report, words: Words, *, repairing: bool, dry_run: bool = False) -> Text:
     if not report.complete:
         return Text("The run is incomplete: it ended before everything was compared.", style="bold red")
     if report.strategy == "backfill":
@@ -243,27 +249,30 @@ def _conclusion(report: Report, *, repairing: bool, dry_run: bool = False) -> Te
     if report.strategy == STORED:
         return _stored_conclusion(report, dry_run=dry_run)
     if report.remaining:
-        return _what_remains(report, repairing=repairing, dry_run=dry_run)
-    words = "every discrepancy was repaired and verified" if report.drift else "no discrepancies"
+        return _what_remains(report, words, repairing=repairing, dry_run=dry_run)
+    found = "every discrepancy was repaired and verified" if report.drift else "no discrepancies"
     if report.in_flight:
-        words += f"; {plural(report.in_flight, 'record')} kept changing and could not be judged"
-        return Text(f"{words[0].upper()}{words[1:]}.", style="bold yellow")
-    what = "The replica" if report.segment is None else f"Segment {report.segment} of {report.segments}"
+        found += f"; {plural(report.in_flight, 'record')} kept changing and could not be judged"
+        return Text(f"{found[0].upper()}{found[1:]}.", style="bold yellow")
+    what = (
+        words.right if report.segment is None else f"Segment {report.segment} of {report.segments} is right"
+    )
     if _is_partial(report):
-        what = "The sample"
-        words += "; the rest of the replica was not looked at" if report.drift else ""
-    return Text(f"{what} is right: {words}.", style="bold green")
+        what = "The sample is right"
+        found += "; the rest of the replica was not looked at" if report.drift else ""
+    return Text(f"{what}: {found}.", style="bold green")
 
 
-def _what_remains(report: Report, *, repairing: bool, dry_run: bool) -> Text:
+def _what_remains(report: Report, words: Words, *, repairing: bool, dry_run: bool) -> Text:
     verb = "remains" if report.remaining == 1 else "remain"
-    advice = "." if repairing else "; add --repair to bring the replica in line."
+    advice = "." if repairing else words.advice
     if _is_partial(report) and not repairing:
         advice = "; --repair without --sample brings the replica in line."
     if dry_run:
         advice = "; nothing was written, this was a dry run."
-    words = f"The replica is not right: {plural(report.remaining, 'discrepancy')} {verb}{advice}"
-    return Text(words, style="bold yellow")
+    return Text(
+        f"{words.wrong}: {plural(report.remaining, 'discrepancy')} {verb}{advice}", style="bold yellow"
+    )
 
 
 def _is_partial(report: Report) -> bool:
@@ -321,14 +330,16 @@ def show_record(console: Console, record: RecordDiff) -> None:
     say(console, _record_conclusion(record))
 
 
-def show_attributes(console: Console, record: RecordDiff) -> None:
-    """Print the table of a record's attributes."""
+def show_attributes(
+    console: Console, record: RecordDiff, sides: tuple[str, str] = ("primary", "replica")
+) -> None:
+    """Print the table of a record's attributes on the two sides, which are called so."""
     title = Text(printable(record.key.decode(errors="replace")))  # a plain str would be read as rich's markup
     table = Table(title=title, title_justify="left", expand=False)
     table.add_column("", width=1)
     table.add_column("attribute", overflow="fold")
-    table.add_column("primary", overflow="fold")
-    table.add_column("replica", overflow="fold")
+    for side in sides:
+        table.add_column(side, overflow="fold")
     for pair in record.attributes:
         mark, style = _mark(pair)
         name = Text(printable(pair.name))

@@ -18,6 +18,9 @@ Steps:
     saving.py     saves how far a run is into its job
     pipeline.py   puts the steps together; ``diff`` and what repair builds on
 
+A check of a backup (``asyncrep.backup.check``) brings walks of its own, ``hash-join``, and is confirmed, told and counted
+by the same steps.
+
 Glossary:
     lane          one segment that is being joined, both its scans open.
     set aside     taken out of the order the items came in, to meet its partner by key.

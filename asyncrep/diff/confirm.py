@@ -1,4 +1,9 @@
-"""Confirms candidates by strong reads: P1, settle, R, P2; only P1 = P2 ≠ R is drift."""
+"""Confirms candidates by strong reads: P1, settle, R, P2; only P1 = P2 ≠ R is drift.
+
+The side that is read twice is the one that *leads*: the primary, whose changes reach the replica a little later.
+A side that is fixed, as a backup is, is never read again: what the join met is what it has. Then there is nothing
+to settle either, and one strong read of the other side is the truth about both.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from asyncrep.diff.cause import likely_cause
 from asyncrep.diff.expiry import is_expired
 from asyncrep.items.equality import same_item
-from asyncrep.model import State, discrepancy
+from asyncrep.model import Different, State, discrepancy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from asyncrep.diff.run import Run
     from asyncrep.model import Discrepancy, Side, Source
+
+
+class Images(NamedTuple):
+    """What a join met on either side; None where it met nothing."""
+
+    primary: bytes | None
+    replica: bytes | None
 
 
 class Candidate(NamedTuple):
@@ -22,12 +34,14 @@ class Candidate(NamedTuple):
 
     ``met_on`` says whose walk met it. The primary's tells missing and different, the replica's extraneous,
     so that a pair that each of them meets is told once; a pair met on both at once is told whatever it is.
+    ``images`` are known only where a side is fixed.
     """
 
     key: bytes
     segment: int
     size: int
     met_on: Side | Literal["both"]
+    images: Images | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +52,7 @@ class Verdict:
         primary: the primary's image, as read last.
         replica: the replica's image.
         discrepancy: in state found, in_flight or expired; None when both sides are equal after all.
-        looks: how often it was looked at. The primary's item changed during each look before the last.
+        looks: how often it was looked at. The item of the side that leads changed during each but the last.
     """
 
     candidate: Candidate
@@ -54,26 +68,22 @@ class Verdict:
 
 
 async def confirm(run: Run[Any], candidates: Sequence[Candidate]) -> list[Verdict]:
-    """Judge candidates (distinct keys), again and again for those whose primary keeps changing."""
+    """Judge candidates (distinct keys), again and again for those that keep changing on the side that leads."""
     verdicts: list[Verdict] = []
     pending = list(candidates)
     for tries_left in reversed(range(run.comparison.tries)):
-        keys = [candidate.key for candidate in pending]
-        before = await read_strongly(run.primary, keys)
-        await run.clock.sleep(run.comparison.settle)
-        replica = await read_strongly(run.replica, keys)
-        after = await read_strongly(run.primary, keys)
+        looked = await _look(run, pending)
         moving = []
         for candidate in pending:
             key = candidate.key
             looks = run.comparison.tries - tries_left
-            verdict = _judge(run, candidate, after.get(key), replica.get(key), looks)
-            if verdict.discrepancy is None or same_side(run, before.get(key), after.get(key)):
+            verdict = _judge(run, candidate, looked.primary.get(key), looked.replica.get(key), looks)
+            if verdict.discrepancy is None or same_side(run, looked.before.get(key), looked.after.get(key)):
                 verdicts.append(verdict)
             elif tries_left:
                 moving.append(candidate)
             else:
-                reason = f"The primary's item changed during each of {run.comparison.tries} looks at it."
+                reason = f"The {run.leads}'s item changed during each of {run.comparison.tries} looks at it."
                 verdicts.append(
                     replace(verdict, discrepancy=verdict.discrepancy.moved(State.IN_FLIGHT, reason))
                 )
@@ -81,6 +91,37 @@ async def confirm(run: Run[Any], candidates: Sequence[Candidate]) -> list[Verdic
             break
         pending = moving
     return verdicts
+
+
+class _Looked(NamedTuple):
+    """One look at both sides, and at the side that leads before and after."""
+
+    before: Mapping[bytes, bytes]
+    after: Mapping[bytes, bytes]
+    primary: Mapping[bytes, bytes]
+    replica: Mapping[bytes, bytes]
+
+
+async def _look(run: Run[Any], candidates: Sequence[Candidate]) -> _Looked:
+    before = await _read(run, run.leads, candidates)
+    if not run.fixed:
+        await run.clock.sleep(run.comparison.settle)
+    if run.leads == "primary":
+        replica = await _read(run, "replica", candidates)
+        after = primary = before if "primary" in run.fixed else await _read(run, "primary", candidates)
+    else:
+        primary = await _read(run, "primary", candidates)
+        after = replica = await _read(run, "replica", candidates)
+    return _Looked(before, after, primary, replica)
+
+
+async def _read(run: Run[Any], side: Side, candidates: Sequence[Candidate]) -> Mapping[bytes, bytes]:
+    """Read one side strongly consistently; of a fixed one the join has met what there is."""
+    if side not in run.fixed:
+        source = run.primary if side == "primary" else run.replica
+        return await read_strongly(source, [candidate.key for candidate in candidates])
+    met = {candidate.key: getattr(candidate.images, side) for candidate in candidates}
+    return {key: image for key, image in met.items() if image is not None}
 
 
 async def read_strongly(source: Source, keys: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -113,6 +154,11 @@ def _judge(
 
 
 def with_cause(run: Run[Any], found: Discrepancy) -> Discrepancy:
-    """Return confirmed drift with its likely cause."""
+    """Return confirmed drift with its likely cause.
+
+    Where one side is a backup nothing was missed on the way from one to the other: only versions tell something.
+    """
+    if run.about_backup and not isinstance(found, Different):
+        return found
     ttl = run.primary.settings.ttl_attribute
     return replace(found, cause=likely_cause(found, ttl, run.clock.now(), run.comparison.ignore))

@@ -58,7 +58,7 @@ def walks(run: Run[Any]) -> tuple[Walk, ...]:
     return _WALKS[run.strategy]
 
 
-class _Judged(NamedTuple):
+class Judged(NamedTuple):
     """A confirmed group, and the memory it occupies until whoever is told of it is done with it."""
 
     verdicts: list[Verdict]
@@ -197,9 +197,12 @@ async def _whole(run: Run[Any]) -> AsyncGenerator[Discrepancy, None]:
             yield discrepancy
 
 
-async def concluded(run: Run[Any]) -> AsyncGenerator[Discrepancy, None]:
-    """Take all walks of a run that writes nothing: conclude each discrepancy and yield it."""
-    for walk in walks(run):
+async def concluded(run: Run[Any], taken: Sequence[Walk] | None = None) -> AsyncGenerator[Discrepancy, None]:
+    """Take all walks of a run that writes nothing: conclude each discrepancy and yield it.
+
+    ``taken`` are other walks than those of the run's strategy.
+    """
+    for walk in taken or walks(run):
         async with aclosing(confirmed(run, walk)) as batches:
             async for batch in batches:
                 for found in batch:
@@ -236,7 +239,7 @@ async def confirmed(run: Run[Any], walk: Walk) -> AsyncGenerator[list[Discrepanc
     for side in walk.sides:
         start_pass(run, side)
     owners = Owners(run, walk)
-    async with _confirmations(run, _candidates(run, walk)).stream() as judged:
+    async with confirmations(run, _candidates(run, walk)).stream() as judged:
         async for verdicts, memory in judged:
             yield owners.told_by(verdicts)
             memory.release()
@@ -273,14 +276,16 @@ def _distinct(group: Sequence[Candidate]) -> list[Candidate]:
     return list({(candidate.key, candidate.met_on): candidate for candidate in group}.values())
 
 
-def _confirmations(run: Run[Any], walk: Stream[list[Candidate]]) -> Stream[_Judged]:
-    async def judge(group: list[Candidate]) -> _Judged:
+def confirmations(run: Run[Any], walk: Stream[list[Candidate]]) -> Stream[Judged]:
+    """Gather candidates into groups and confirm these; whoever is done with one releases its memory."""
+
+    async def judge(group: list[Candidate]) -> Judged:
         memory = await run.memory.reserve(len(group))
         verdicts = await confirm(run, _distinct(group))
         held = sum(verdict.size for verdict in verdicts)
         memory.becomes(held)
         run.memory.learn(held / len(group))
-        return _Judged(verdicts, memory)
+        return Judged(verdicts, memory)
 
     def weigh(candidate: Candidate) -> float:
         return max(candidate.size, run.memory.expected or 0.0)

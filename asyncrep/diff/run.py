@@ -33,6 +33,10 @@ _CONFIRMING_BYTES = 48 * 1024 * 1024
 _SEGMENT_BYTES = 128 * 1024 * 1024
 _SEGMENT_ITEMS = 50_000  # emulators tell no sizes
 _DEFAULT_SEGMENTS = range(4, 33)
+_NO_EXPIRY = "The credentials may not read the TTL settings of {}: none of its items counts as expired."
+
+HASH_JOIN: Literal["hash-join"] = "hash-join"
+"""The strategy of checks in which a side is a backup; see ``asyncrep.backup.hash_join``."""
 
 R = TypeVar("R", bound=Source)
 
@@ -51,6 +55,8 @@ class Run(Generic[R]):
         resumable: a job is kept of it: another process can go on with what it leaves undecided.
         memory: bounds the images of records that are being confirmed or wait for who is told of them.
         journal: where writes that change or delete something are noted before they are sent.
+        fixed: sides that cannot change and are not read again, as a backup.
+        leads: the side whose changes reach the other one a little later.
     """
 
     primary: Source
@@ -69,6 +75,8 @@ class Run(Generic[R]):
     elsewhere: Meter = field(default_factory=Meter)
     resumable: bool = False
     journal: Journal | None = None
+    fixed: frozenset[Side] = frozenset()
+    leads: Side = "primary"
     _started: float = 0.0
     _drifted: set[int] = field(default_factory=set)
 
@@ -80,7 +88,7 @@ class Run(Generic[R]):
         *,
         limits: Limits | None = None,
         comparison: Comparison | None = None,
-        strategy: Strategy = "auto",
+        strategy: Strategy | Literal["hash-join"] = "auto",
         segments: Sequence[Segment] | None = None,
         sample: Sample | None = None,
         observer: Observer | None = None,
@@ -105,7 +113,8 @@ class Run(Generic[R]):
             UsageError: there is no such strategy, the budget is too small for anything, segments and a
                 sample are given, or a table is another one than before.
         """
-        check_strategy(strategy)
+        if strategy != HASH_JOIN:
+            check_strategy(strategy)
         if segments and sample:
             raise UsageError("A sample chooses the segments itself: it does not go with a segment.")
         limits = limits or Limits()
@@ -169,8 +178,14 @@ class Run(Generic[R]):
     def start(self, notes: Sequence[str] = ()) -> None:
         """Tell the observer that the run begins, and what is worth knowing before it does."""
         self.observer.notice(RunStarted(self.report))
-        for note in (*notes, *self.notes, *setting_notes(self.primary, self.replica)):
+        of_settings = [] if self.about_backup else setting_notes(self.primary, self.replica)
+        for note in (*notes, *self.notes, *of_settings):
             self.observer.notice(Note(note))
+
+    @property
+    def about_backup(self) -> bool:
+        """Whether one side, or both, is a backup."""
+        return self.strategy == HASH_JOIN
 
     def estimate(self, settings: TableSettings) -> int | None:
         """Return about how many items this run will meet in a table; None when nobody knows."""
@@ -319,6 +334,8 @@ def check_comparable(primary: Source, replica: Source) -> None:
 def setting_notes(primary: Source, replica: Source) -> list[str]:
     """Say in what else than items the two tables differ, one sentence each."""
     ours, theirs = primary.settings, replica.settings
+    if theirs.is_folder:  # it has nothing but items
+        return [] if ours.ttl_known else [_NO_EXPIRY.format(primary.label)]
     notes = [
         f"Only the {side} has the index {', '.join(sorted(names))}."
         for side, names in (
@@ -328,9 +345,7 @@ def setting_notes(primary: Source, replica: Source) -> list[str]:
         if names
     ]
     notes += [
-        f"The credentials may not read the TTL settings of {source.label}: none of its items counts as expired."
-        for source in (primary, replica)
-        if not source.settings.ttl_known
+        _NO_EXPIRY.format(source.label) for source in (primary, replica) if not source.settings.ttl_known
     ]
     for what, mine, others in (
         ("TTL attribute", ours.ttl_attribute, theirs.ttl_attribute),

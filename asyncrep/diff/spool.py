@@ -45,7 +45,7 @@ class Spool:
 
     def add(self, candidate: Candidate) -> None:
         """Append one candidate."""
-        key, segment, size, _ = candidate
+        key, segment, size, *_ = candidate
         self._file.seek(0, os.SEEK_END)
         self._file.write(_encode((key.decode(), segment, size)) + b"\n")
         self.length += 1

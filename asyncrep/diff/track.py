@@ -107,7 +107,7 @@ class Track:
 
     def open(self, candidates: Iterable[Candidate]) -> None:
         """Take note of records whose fate is open."""
-        for key, segment, size, met_on in candidates:
+        for key, segment, size, met_on, _ in candidates:
             self._open[key, met_on] = Undecided(key.decode(), met_on, segment, size)
 
     def close(self, key: bytes, met_on: MetOn) -> None:
@@ -117,7 +117,7 @@ class Track:
 
     def hand_over(self, candidate: Candidate) -> None:
         """Take note that a record is told: it is open until ``concluded``."""
-        key, segment, size, met_on = candidate
+        key, segment, size, met_on, _ = candidate
         self.close(key, met_on)
         self._owned[key] = Undecided(key.decode(), met_on, segment, size)
 

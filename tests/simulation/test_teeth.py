@@ -38,9 +38,9 @@ def _set(patch: pytest.MonkeyPatch, module: str, name: str, value: object) -> No
 def drop_a_guard(patch: pytest.MonkeyPatch) -> None:
     """Guard on all attributes but one."""
 
-    def careless(found: Discrepancy, ignored: Any) -> list[Any]:
+    def careless(found: Discrepancy, ignored: Any, **how: Any) -> list[Any]:
         planned = []
-        for mutation in plan(found, ignored):
+        for mutation in plan(found, ignored, **how):
             guard = mutation.precondition
             if isinstance(guard, AttributesAre):
                 names = [name for name in guard.expected if name != "id"]

@@ -1,0 +1,187 @@
+"""What looks different is confirmed: a backup stays as it is, a table is read strongly, a folder follows its table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncrep import Cause, Comparison, State
+from asyncrep.backup.check import diff_backup
+from asyncrep.backup.point_in_time import open_folder_at
+from tests.support.backup_checks import Checking, between, objects
+from tests.support.folders import START, FolderScene
+from tests.support.restores import our_dump, put
+from tests.support.scenario import NAME, PRIMARY, decoded, item, items, key, strong, weak
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.buckets import Bucket
+    from tests.support.scripted import ScriptedDynamo
+
+STRONG = strong(PRIMARY)
+HOUR = 3600
+
+
+def strongly_read(endpoint: ScriptedDynamo) -> list[Any]:
+    """The keys that strong reads have named, call by call."""
+    reads = [call.body["RequestItems"][NAME] for call in endpoint.requests("BatchGetItem")]
+    assert all(read["ConsistentRead"] for read in reads)
+    return [[each["id"]["S"] for each in read["Keys"]] for read in reads]
+
+
+# ── A backup that is fixed ──────────────────────────────────────────────────────────────────────────
+
+
+async def test_each_record_that_looks_different_is_read_once_and_nothing_waits(
+    endpoint: ScriptedDynamo, tmp_path: Path
+) -> None:
+    put(tmp_path, our_dump([[*items(5), item("d", v=1), item("m")]]))
+    check = Checking.of(endpoint, [*items(5), item("d", v=2), item("x")])
+    began = check.held.clock.now()
+    found, _ = await check(tmp_path, comparison=Comparison(settle=100))
+    assert [sorted(keys) for keys in strongly_read(endpoint)] == [["d", "m", "x"]]
+    assert {each.kind for each in found.values()} == {"missing", "different", "extraneous"}
+    assert check.held.clock.now() - began < 100
+
+
+async def test_what_only_a_stale_scan_saw_otherwise_settles(endpoint: ScriptedDynamo, tmp_path: Path) -> None:
+    put(tmp_path, our_dump([items(5, v=2)]))
+    check = Checking.of(endpoint, items(5, v=2))
+    check.held.table.stale |= {"k001": item("k001", v=1), "k002": None}
+    found, report = await check(tmp_path)
+    assert found == {}
+    assert (report.matched, report.settled, report.compared) == (3, 2, 5)
+
+
+async def test_an_item_that_only_a_stale_scan_saw_is_not_extraneous(
+    endpoint: ScriptedDynamo, tmp_path: Path
+) -> None:
+    put(tmp_path, our_dump([items(5)]))
+    check = Checking.of(endpoint, [*items(5), item("x")])
+    endpoint.before("BatchGetItem", lambda _: check.held.table.delete("x"), **STRONG)
+    found, report = await check(tmp_path)
+    assert (found, report.drift) == ({}, 0)
+
+
+async def test_a_table_that_keeps_changing_is_judged_by_what_it_is_when_it_is_read(
+    endpoint: ScriptedDynamo, tmp_path: Path
+) -> None:
+    put(tmp_path, our_dump([[item(v=1)]]))
+    check = Checking.of(endpoint, [item(v=2)])
+    endpoint.before("BatchGetItem", lambda _: check.held.table.put(item(v=3)), **STRONG)
+    endpoint.after("BatchGetItem", lambda _: check.held.table.put(item(v=4)), **STRONG)
+    found, report = await check(tmp_path)
+    assert found[key()].state is State.FOUND
+    assert decoded(found[key()].replica) == item(v=3)
+    assert (report.different, report.in_flight) == (1, 0)
+
+
+async def test_between_two_backups_nothing_is_asked_and_nothing_waits(tmp_path: Path) -> None:
+    put(tmp_path / "ours", our_dump([[item(v=1)]]))
+    put(tmp_path / "theirs", our_dump([[item(v=2)]]))
+    (found, report), _ = await between(
+        tmp_path / "ours", tmp_path / "theirs", comparison=Comparison(settle=60)
+    )
+    assert (found[key()].state, report.read_units, report.cost_usd) == (State.FOUND, 0, 0)
+    assert report.seconds < 60
+
+
+# ── What it is called ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_only_versions_tell_a_cause(endpoint: ScriptedDynamo, tmp_path: Path) -> None:
+    put(tmp_path, our_dump([[item("m"), item("o", version=5), item("n", version=5), item("d", v=1)]]))
+    check = Checking.of(endpoint, [item("x"), item("o", version=4), item("n", version=6), item("d", v=2)])
+    found, report = await check(tmp_path)
+    assert {each: record.cause for each, record in found.items()} == {
+        key("m"): None, key("x"): None, key("d"): Cause.ATTRIBUTE_CHANGE,
+        key("o"): Cause.OLDER_VERSION, key("n"): Cause.NEWER_VERSION,
+    }  # fmt: skip
+    assert report.causes == {"older_version": 1, "newer_version": 1, "attribute_change": 1}
+
+
+@pytest.mark.parametrize("told_by", ["the table", "the backup"])
+async def test_what_ttl_has_deleted_since_is_expired_and_not_missing(
+    endpoint: ScriptedDynamo, tmp_path: Path, told_by: str
+) -> None:
+    ttl = "until"
+    options: dict[str, Any] = {"ttl": ttl} if told_by == "the table" else {}
+    check = Checking.of(endpoint, **options)
+    past = int(check.held.clock.now()) - HOUR
+    described: dict[str, Any] = {"ttl_attribute": ttl} if told_by == "the backup" else {}
+    put(tmp_path, our_dump([[item("gone", until=past), item("lost", until=past + 2 * HOUR)]], **described))
+    found, report = await check(tmp_path)
+    assert {each: record.state for each, record in found.items()} == {
+        key("gone"): State.EXPIRED, key("lost"): State.FOUND
+    }  # fmt: skip
+    assert (report.expired, report.missing) == (1, 1)
+
+
+# ── A folder that follows its table ─────────────────────────────────────────────────────────────────
+
+
+async def test_a_folder_that_catches_up_while_it_is_given_time_settles(
+    endpoint: ScriptedDynamo, tmp_path: Path
+) -> None:
+    put(tmp_path, objects([*items(5, v=1), item("old")]))
+    check = Checking.of(endpoint, [*items(5, v=2), item("new")])
+
+    def catch_up(_: object) -> None:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        put(tmp_path, objects(check.held.table.items.values()))
+
+    endpoint.after("BatchGetItem", catch_up, **STRONG)
+    found, report = await check(tmp_path, comparison=Comparison(settle=3))
+    assert found == {}
+    assert report.settled == 7
+    assert check.held.clock.monotonic() >= 3
+
+
+async def test_a_folder_that_has_lost_changes_differs(endpoint: ScriptedDynamo, tmp_path: Path) -> None:
+    put(tmp_path, objects([*items(3), item("d", v=1), item("m")]))
+    check = Checking.of(endpoint, [*items(3), item("d", v=2), item("x")])
+    found, report = await check(tmp_path)
+    assert {each: record.kind for each, record in found.items()} == {
+        key("d"): "different", key("m"): "missing", key("x"): "extraneous"
+    }  # fmt: skip
+    assert (report.matched, report.compared, report.complete) == (3, 6, True)
+    assert len(strongly_read(endpoint)) == 2, "before and after the folder"
+
+
+async def test_a_folder_as_it_was_is_fixed(endpoint: ScriptedDynamo, bucket: Bucket) -> None:
+    folder = FolderScene(bucket)
+    folder.put(item(v=1), at=10)
+    folder.put(item("b", v=1), at=10)
+    folder.put(item(v=2), at=20)
+    check = Checking.of(endpoint, [item(v=2), item("b", v=1)])
+    async with check.held.open() as table, folder.open() as objects:
+        report = await diff_backup(await open_folder_at(objects, START + 15), table, clock=check.held.clock)
+    assert (report.different, report.matched, report.complete) == (1, 1, True)
+    assert strongly_read(endpoint) == [["a"]]
+
+
+async def test_an_item_of_the_table_that_changes_at_every_look_is_in_flight(
+    endpoint: ScriptedDynamo, tmp_path: Path
+) -> None:
+    put(tmp_path, objects([item(v=0)]))
+    check = Checking.of(endpoint, [item(v=1)])
+    versions = iter(range(2, 100))
+    endpoint.before(
+        "BatchGetItem", lambda _: check.held.table.put(item(v=next(versions))), **STRONG, times=None
+    )
+    found, report = await check(tmp_path, comparison=replace(Comparison(), tries=2))
+    assert found[key()].state is State.IN_FLIGHT
+    assert found[key()].reason == "The replica's item changed during each of 2 looks at it."
+    assert (report.in_flight, report.drift) == (1, 0)
+    assert len(strongly_read(endpoint)) == 4
+
+
+async def test_nothing_is_read_weakly_but_the_scan(endpoint: ScriptedDynamo, tmp_path: Path) -> None:
+    put(tmp_path, objects([item(v=0)]))
+    endpoint.on("BatchGetItem", **weak(PRIMARY), times=None).error("ValidationException")
+    found, report = await Checking.of(endpoint, [item(v=1)])(tmp_path)
+    assert (len(found), report.complete) == (1, True)
