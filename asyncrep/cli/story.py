@@ -72,11 +72,11 @@ def _difference(change: PathChange) -> Text:
     if not change.members:
         return text.append(printable(f": {brief(change.primary)} → {brief(change.replica)}"), style="default")
     sides = (("primary", change.primary), ("replica", change.replica))
-    lacking = [f"only the {name} has {_members(value)}" for name, value in sides if value is not None]
+    lacking = [f"only the {name} has {members(value)}" for name, value in sides if value is not None]
     return text.append(printable(f": {'; '.join(lacking)}"), style="default")
 
 
-def _members(value: object) -> str:
+def members(value: object) -> str:
     """Spell the members of a set, ``"a", "b"``."""
     assert isinstance(value, dict)
     ((kind, members),) = value.items()
