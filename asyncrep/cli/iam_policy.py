@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from asyncrep.cli import permissions
+from asyncrep.cli.backup_permissions import BACKUP_NEEDS
 from asyncrep.cli.diff_tables import check_combination
+from asyncrep.cli.folder_arguments import find_destinations
 from asyncrep.cli.metrics import Metric
 from asyncrep.cli.one_record import find_record
 from asyncrep.cli.options import CompareOptions, OutputOptions, PaceOptions, PlaceOptions, RepairOptions
 from asyncrep.cli.permissions import InCloudWatch, Writing
-from asyncrep.cli.places import find_pair, find_places
-from asyncrep.cli.policy import ACCOUNT, Home, Needs, known_account, partition_of, policies, statements
+from asyncrep.cli.places import find_pair
+from asyncrep.cli.policy import Home, Needs, known_account, policies, statements
 from asyncrep.cli.replicate_options import (
     ApplyOptions,
     FollowPaceOptions,
@@ -30,6 +32,8 @@ from asyncrep.cli.replicate_options import (
 from asyncrep.cli.replicate_permissions import replicating
 from asyncrep.cli.replication import Replication
 from asyncrep.cli.runtime import exit_codes, run_async
+from asyncrep.cli.statement import ACCOUNT, partition_of
+from asyncrep.cli.storage_options import S3Options
 from asyncrep.cli.undo import ReplicaOptions
 from asyncrep.errors import CredentialsError, UsageError
 from asyncrep.jobs.place import job_place
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
 
     from asyncrep.aws.place import Place
     from asyncrep.cli.permissions import Elsewhere, InS3
-    from asyncrep.cli.policy import Statement
+    from asyncrep.cli.statement import Statement
 
 T = TypeVar("T")
 
@@ -138,7 +142,8 @@ def iam_policy(
         needed = _needs(asked)
         homes = _homes(needed.places, needed.account or account)
         partition = partition_of(_environment_region()) if needed.elsewhere else ""
-        made = statements(needed.grants, homes, needed.elsewhere, partition)
+        owner = needed.account or account or next((home.caller_account for home in homes.values()), None)
+        made = statements(needed.grants, homes, needed.elsewhere, partition, owner)
         made = _chosen(made, identity)
         _print(made)
         if explain:
@@ -168,7 +173,7 @@ def _diff_tables(asked: Asked) -> Needs:
     given = asked.parameters
     job = job_place(given["job"])
     writing = replace(asked.writing(), dry_run=given["dry_run"] or not given["repair"])
-    elsewhere: list[Elsewhere] = [*_in_s3(permissions.keeping, "Job", job)]
+    elsewhere: list[Elsewhere] = [*_in_s3(asked, permissions.keeping, "Job", job)]
     if given["backfill"]:
         grants = permissions.backfilling(writing, job=job is not None)
     elif given["repair"]:
@@ -191,7 +196,7 @@ def _mend(asked: Asked) -> Needs:
 
 def _explain_record(asked: Asked) -> Needs:
     journal = asked.parameters["journal"]
-    kept = _in_s3(permissions.reading, "Journal", parse_storage(journal)) if journal else []
+    kept = _in_s3(asked, permissions.reading, "Journal", parse_storage(journal)) if journal else []
     return Needs(asked.places(), permissions.comparing_record(), kept)
 
 
@@ -201,12 +206,13 @@ def _undo(asked: Asked) -> Needs:
 
     undoes = parse_storage(asked.parameters["undoes"])
     dry_run = asked.parameters["dry_run"]
-    header = run_async(read_header(undoes.absolute() if isinstance(undoes, Path) else undoes))
+    place = undoes.absolute() if isinstance(undoes, Path) else undoes
+    header = run_async(read_header(place, access=asked.group(S3Options).access()))
     owner = header.replica.arn.split(":")[4:5]
     return Needs(
         {"replica": asked.group(ReplicaOptions).place(header)},
         permissions.undoing(dry_run=dry_run),
-        [*_in_s3(permissions.reading, "Undone", undoes), *_journal(asked, dry_run=dry_run)],
+        [*_in_s3(asked, permissions.reading, "Undone", undoes), *_journal(asked, dry_run=dry_run)],
         account=owner[0] if owner and ACCOUNT.fullmatch(owner[0]) else None,
     )
 
@@ -215,15 +221,16 @@ def _jobs(asked: Asked) -> Needs:
     """Only jobs in S3 call AWS; their journals are kept with them."""
     names = dict.fromkeys(asked.parameters.get("jobs") or [asked.parameters.get("job")])
     places = [place for name in names if isinstance(place := job_place(name), S3Place)]
-    if not places:
-        raise UsageError(_NOTHING_NEEDED.format(asked.name))
     removes = asked.name == "jobs remove" and not asked.parameters["dry_run"]
     needed = permissions.removing if removes else permissions.reading
-    return Needs({}, [], [needed(f"Job{number}", place) for number, place in enumerate(places, 1)])
+    kept = [_in_s3(asked, needed, f"Job{number}", place) for number, place in enumerate(places, 1)]
+    return Needs({}, [], [each for one in kept for each in one])
 
 
 def _replicate(asked: Asked) -> Needs:
-    source, destinations = find_places(asked.parameters["tables"] or [], asked.group(PlaceOptions))
+    storing = asked.group(S3Options)
+    arguments = asked.parameters["tables"] or []
+    source, destinations = find_destinations(arguments, asked.group(PlaceOptions), storing)
     replication = Replication.of(
         source,
         destinations,
@@ -233,6 +240,7 @@ def _replicate(asked: Asked) -> Needs:
         asked.group(SelectOptions),
         asked.group(FollowPaceOptions),
         asked.group(TellOptions),
+        storing,
     )
     return replicating(replication)
 
@@ -241,11 +249,15 @@ def _journal(asked: Asked, *, dry_run: bool) -> list[InS3]:
     journal = asked.parameters["journal"]
     if journal is None or dry_run:
         return []
-    return _in_s3(permissions.keeping, "Journal", parse_storage(journal))
+    return _in_s3(asked, permissions.keeping, "Journal", parse_storage(journal))
 
 
-def _in_s3(needed: Callable[[str, S3Place], InS3], what: str, place: Path | S3Place | None) -> list[InS3]:
-    return [needed(what, place)] if isinstance(place, S3Place) else []
+def _in_s3(
+    asked: Asked, needed: Callable[[str, S3Place], InS3], what: str, place: Path | S3Place | None
+) -> list[InS3]:
+    if not isinstance(place, S3Place):
+        return []
+    return [replace(needed(what, place), access=asked.group(S3Options).access())]
 
 
 NEEDS: dict[str, Callable[[Asked], Needs]] = {
@@ -260,17 +272,21 @@ NEEDS: dict[str, Callable[[Asked], Needs]] = {
     "replicate": _replicate,
     "replicate-record": _mend,
     "undo": _undo,
+    **BACKUP_NEEDS,
 }
 """What each command needs that calls AWS."""
 
-WITHOUT_AWS = frozenset({"demo", "iam-policy", "jobs", "jobs list", "sandbox", "template"})
+WITHOUT_AWS = frozenset({"backups", "demo", "iam-policy", "jobs", "jobs list", "sandbox", "template"})
 """The commands that need nothing: what they call is their own, or is allowed to everybody."""
 
 
 def _needs(asked: Asked) -> Needs:
     if asked.name in WITHOUT_AWS:
         raise UsageError(_NOTHING_NEEDED.format(asked.name))
-    return NEEDS[asked.name](asked)
+    needed = NEEDS[asked.name](asked)
+    if not (needed.grants or needed.elsewhere):  # what it is about lies in files
+        raise UsageError(_NOTHING_NEEDED.format(asked.name))
+    return needed
 
 
 def _homes(places: Mapping[str, Place], account: str | None) -> dict[str, Home]:
@@ -345,12 +361,17 @@ def _print(made: Sequence[Statement]) -> None:
     sys.stdout.flush()
 
 
+def _spelled(statement: Statement) -> str:
+    resource = statement.resource
+    return resource if isinstance(resource, str) else ", ".join(resource)
+
+
 def _explain(made: Sequence[Statement]) -> None:
     from asyncrep.cli.render import message_console, say  # noqa: PLC0415 - rich, only when it is needed
 
     console = message_console()
     for statement in made:
-        say(console, f"{statement.sid}: {statement.identity} on {statement.resource}", "bold")
+        say(console, f"{statement.sid}: {statement.identity} on {_spelled(statement)}", "bold")
         for permission in sorted(statement.permissions, key=lambda each: each.action):
             optional = f" Optional; without it: {permission.without}" if permission.is_optional else ""
             say(console, f"  {permission.action}: {permission.why}{optional}")

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from asyncrep.aws.queues import QueueRef
     from asyncrep.location import S3Place
+    from asyncrep.options import S3Access
 
-On = Literal["table", "stream", "global-table", "objects", "bucket", "metrics", "queue"]
+On = Literal[
+    "table", "stream", "global-table", "objects", "bucket", "uploads", "key", "metrics", "queue"
+]  # fmt: skip
+"""``uploads`` is a bucket as well, but IAM knows no condition on which of its names are meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,17 @@ class InS3:
 
     Attributes:
         what: what is kept, the first words of the statements' Sids.
-        acting: the table whose identity does it; None for the caller's own.
+        acting: the table whose identity does it; None for the caller's own, or that of ``access``.
+        access: how S3 is reached, where that is told by itself: as whom, and with which key for encryption.
+        ends: what follows the place in the names of the objects; a wildcard is one.
     """
 
     what: str
     place: S3Place
     permissions: tuple[Permission, ...]
     acting: str | None = None
+    access: S3Access | None = None
+    ends: tuple[str, ...] = ("/*",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +88,13 @@ class InCloudWatch:
     """A namespace in which a command publishes metrics.
 
     Attributes:
-        acting: the table whose identity does it.
+        acting: the table whose identity does it; None for that of ``access``.
+        access: the identity that reaches S3.
     """
 
     namespace: str
-    acting: str
+    acting: str | None
+    access: S3Access | None = None
 
 
 Elsewhere = InS3 | InQueue | InCloudWatch
@@ -137,6 +147,20 @@ GET_OBJECT = Permission("s3:GetObject", "Reads what is kept there.", on="objects
 PUT_OBJECT = Permission("s3:PutObject", "Writes what is to be kept there.", on="objects")
 REMOVE_OBJECT = Permission("s3:DeleteObject", "Removes what was kept there.", on="objects")
 LIST_OBJECTS = Permission("s3:ListBucket", "Finds out what is kept there, and that nothing is.", on="bucket")
+
+ABORT_UPLOAD = Permission(
+    "s3:AbortMultipartUpload", "Takes back what was sent of an object that is not finished.", on="objects"
+)
+LIST_UPLOADS = Permission(
+    "s3:ListBucketMultipartUploads",
+    "Finds what a run of the job that was killed has left unfinished.",
+    without="It is left to the bucket's lifecycle rules, and the run says so.",
+    on="uploads",
+)
+GET_VERSION = Permission("s3:GetObjectVersion", "Reads what was kept there at another time.", on="objects")
+LIST_VERSIONS = Permission("s3:ListBucketVersions", "Finds out what was kept there, and when.", on="bucket")
+GENERATE_KEY = Permission("kms:GenerateDataKey", "Has S3 encrypt what is written with the key.", on="key")
+DECRYPT = Permission("kms:Decrypt", "Has S3 decrypt what was written with the key.", on="key")
 
 SEND_MESSAGE = Permission(
     "sqs:SendMessage", "Keeps records that can never be applied in a queue.", on="queue"

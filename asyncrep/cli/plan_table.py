@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from asyncrep.cli.render import plural, printable, say
+from asyncrep.cli.render import plural, printable, say, spelled_size
 from asyncrep.cost.plan import usd
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _tables(plan: Plan) -> Table:
     rows: list[tuple[str, Callable[[PlannedTable], str]]] = [
         ("Region", lambda each: each.region),
         ("items", _count),
-        ("average item", lambda each: _size(each.item_size)),
+        ("average item", lambda each: spelled_size(each.item_size)),
         ("billing", _billing),
         ("read units per second", lambda each: f"{each.capacity.read_units:,}"),
     ]
@@ -88,7 +88,7 @@ _GROUPS: tuple[tuple[_Row, ...], ...] = (
             "  confirming drift, of these",
             lambda sums: _number(sums.primary.confirmation + sums.replica.confirmation),
         ),
-        _Row("data between Regions", lambda sums: _size(sums.transfer_bytes)),
+        _Row("data between Regions", lambda sums: spelled_size(sums.transfer_bytes)),
         _Row("dollars", lambda sums: usd(sums.dollars), style="bold"),
         _Row("time, at least", lambda sums: _time(sums.seconds), style="bold"),
         _Row("  it waits for", lambda sums: _BOUNDS[sums.bound]),
@@ -145,15 +145,6 @@ def _number(value: float) -> str:
 
 def _share(share: float) -> str:
     return f"{share * 100:g} %"
-
-
-def _size(size: float) -> str:
-    """Return a number of bytes in steps of a thousand, as transfer is billed."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:,.0f} {unit}" if size >= 10 or size == int(size) else f"{size:,.1f} {unit}"
 
 
 def _time(seconds: float) -> str:

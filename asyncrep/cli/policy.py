@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from asyncrep.cli.permissions import PUT_METRICS, SEND_MESSAGE, InCloudWatch, InQueue, InS3, Permission
-from asyncrep.errors import UsageError
+from asyncrep.cli.permissions import PUT_METRICS, SEND_MESSAGE, InCloudWatch, InQueue, InS3
+from asyncrep.cli.statement import ASSUME, CALLER, Condition, Statement, partition_of, role_account
+from asyncrep.cli.storage_policy import identity_of, in_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,22 +18,7 @@ if TYPE_CHECKING:
     from asyncrep.aws.queues import QueueRef
     from asyncrep.cli.permissions import Elsewhere, Grant
 
-CALLER = "default credentials"
-"""The identity of a command that is told of no profile and no role."""
-
-ACCOUNT = re.compile(r"[0-9]{12}")
-_ROLE = re.compile(r"arn:(?:aws|aws-[a-z-]+):iam::([0-9]{12}):role/[A-Za-z0-9_+=,.@/-]+")
 _ACCOUNT_HOST = re.compile(r"https://([0-9]{12})\.ddb\.")
-_PARTITIONS = {
-    "cn-": "aws-cn",
-    "us-gov-": "aws-us-gov",
-    "us-iso-": "aws-iso",
-    "us-isob-": "aws-iso-b",
-    "eu-isoe-": "aws-iso-e",
-    "us-isof-": "aws-iso-f",
-    "eusc-": "aws-eusc",
-}
-_ASSUME = Permission("sts:AssumeRole", "Acts as the role that the command line names.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +53,7 @@ class Home:
     @property
     def caller_account(self) -> str:
         """The account of whoever calls the table, as far as it is known."""
-        return _role_account(self.place) or self.account
+        return role_account(self.place.role_arn) or self.account
 
     @property
     def source(self) -> str:
@@ -80,66 +66,17 @@ class Home:
         return self.place.role_arn or self.source
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement of a policy.
-
-    Attributes:
-        identity: whose policy it belongs to.
-        listed: for listing a bucket, the names that may be listed; None for all of them.
-        namespace: for publishing metrics, in which namespace: they have no ARN to name.
-    """
-
-    sid: str
-    identity: str
-    permissions: tuple[Permission, ...]
-    resource: str
-    listed: str | None = None
-    namespace: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as IAM reads it."""
-        condition: dict[str, Any] = {}
-        if self.listed:
-            condition["StringLike"] = {"s3:prefix": self.listed}
-        if self.namespace:
-            condition["StringEquals"] = {"cloudwatch:namespace": self.namespace}
-        return {
-            "Sid": self.sid,
-            "Effect": "Allow",
-            "Action": sorted({permission.action for permission in self.permissions}),
-            "Resource": self.resource,
-            **({"Condition": condition} if condition else {}),
-        }
-
-
-def partition_of(region: str) -> str:
-    """Return the partition of a Region, as ``aws-cn``."""
-    return next((name for start, name in _PARTITIONS.items() if region.startswith(start)), "aws")
-
-
 def known_account(place: Place) -> str | None:
     """Return the account of a place's table where its location or its role tells it.
 
     Raises:
         UsageError: the role is none; as a resource of a policy it could name more than one.
     """
-    role = _role_account(place)
+    role = role_account(place.role_arn)
     if place.ref.arn:
         return place.ref.arn.split(":")[4]
     host = _ACCOUNT_HOST.match(place.ref.endpoint_url or "")
     return host[1] if host else role
-
-
-def _role_account(place: Place) -> str | None:
-    if place.role_arn is None:
-        return None
-    found = _ROLE.fullmatch(place.role_arn)
-    if found is None:
-        raise UsageError(
-            f'"{place.role_arn}" is not a role; it looks like arn:aws:iam::123456789012:role/NAME.'
-        )
-    return found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +99,7 @@ def statements(
     homes: Mapping[str, Home],
     elsewhere: Sequence[Elsewhere] = (),
     partition: str = "aws",
+    account: str | None = None,
 ) -> list[Statement]:
     """Return the statements of all identities that a command acts as, those of the caller first.
 
@@ -170,9 +108,13 @@ def statements(
         homes: where these are.
         elsewhere: what it needs on anything else.
         partition: of the buckets that the caller keeps something in.
+        account: of what nothing else tells the account of.
+
+    Raises:
+        UsageError: the account of a KMS key is not known.
     """
     made = [*_assumed_roles(homes), *(each for grant in grants for each in _of(grant, homes[grant.table]))]
-    made += [each for other in elsewhere for each in _beside(other, homes, partition)]
+    made += [each for other in elsewhere for each in _beside(other, homes, partition, account)]
     return sorted(_distinct(made), key=lambda each: each.identity != CALLER)
 
 
@@ -201,17 +143,20 @@ def _of(grant: Grant, home: Home) -> Iterator[Statement]:
             yield Statement(sid, home.identity, permissions, resource)
 
 
-def _beside(other: Elsewhere, homes: Mapping[str, Home], partition: str) -> Iterator[Statement]:
+def _beside(
+    other: Elsewhere, homes: Mapping[str, Home], partition: str, account: str | None
+) -> Iterator[Statement]:
     home = homes[other.acting] if other.acting else None
-    identity = home.identity if home else CALLER
     match other:
-        case InCloudWatch(namespace):
-            yield Statement("Metrics", identity, (PUT_METRICS,), "*", namespace=namespace)
+        case InCloudWatch(namespace, _, access):
+            identity = home.identity if home else identity_of(access)
+            condition = Condition("StringEquals", "cloudwatch:namespace", (namespace,))
+            yield Statement("Metrics", identity, (PUT_METRICS,), "*", condition)
         case InQueue(queue):
             assert home is not None
-            yield Statement("SendDeadLetters", identity, (SEND_MESSAGE,), _queue_arn(queue, home))
+            yield Statement("SendDeadLetters", home.identity, (SEND_MESSAGE,), _queue_arn(queue, home))
         case InS3():
-            yield from _kept(other, identity, partition_of(home.region) if home else partition)
+            yield from in_s3(other, home, partition, account)
 
 
 def _queue_arn(queue: QueueRef, home: Home) -> str:
@@ -223,28 +168,11 @@ def _queue_arn(queue: QueueRef, home: Home) -> str:
     return f"arn:{partition_of(region)}:sqs:{region}:{account}:{queue.name}"
 
 
-def _kept(keeping: InS3, identity: str, partition: str) -> Iterator[Statement]:
-    bucket = f"arn:{partition}:s3:::{keeping.place.bucket}"
-    under = _literal(keeping.place.under("")) + "*"
-    for on, sid, resource, listed in (
-        ("objects", f"{keeping.what}Objects", f"{bucket}/{under}", None),
-        ("bucket", f"{keeping.what}Names", bucket, None if under == "*" else under),
-    ):
-        permissions = tuple(each for each in keeping.permissions if each.on == on)
-        if permissions:
-            yield Statement(sid, identity, permissions, resource, listed)
-
-
-def _literal(text: str) -> str:
-    """Spell text so that nothing in it is a wildcard or a variable to IAM."""
-    return re.sub(r"[*?$]", lambda found: f"${{{found[0]}}}", text)
-
-
 def _assumed_roles(homes: Mapping[str, Home]) -> Iterator[Statement]:
     for table, home in homes.items():
         role = home.place.role_arn
         if role is not None:
-            yield Statement(f"Assume{table.title()}Role", home.source, (_ASSUME,), role)
+            yield Statement(f"Assume{table.title()}Role", home.source, (ASSUME,), role)
 
 
 def policies(made: Sequence[Statement]) -> dict[str, dict[str, Any]]:

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 DEMO_HELP = """
 Show asyncrep at work: an embedded AWS, two tables of real airports in two Regions, drift, diff, repair,
-diff again. Takes under a minute and needs no account; nothing leaves this machine.
+diff again; a backup, and a table restored from it. Takes under a minute and needs no account; nothing leaves this
+machine.
 
-The exit code is 0 only if exactly the drift that was made is found, and all of it is repaired.
+The exit code is 0 only if exactly the drift that was made is found, all of it is repaired, and what was restored
+is what was backed up.
 """
 DEMO_EPILOG = """
 [bold]Examples[/bold]
@@ -34,7 +36,8 @@ DEMO_EPILOG = """
   asyncrep demo --airports 1000
 """
 SANDBOX_HELP = """
-Keep the embedded AWS of the demo running, with its drifted tables, and print commands to try against it.
+Keep the embedded AWS of the demo running, with its drifted tables and a bucket that keeps versions, and print
+commands to try against it.
 
 Ctrl-C ends it; everything in it is forgotten then.
 """
@@ -46,6 +49,7 @@ SANDBOX_EPILOG = """
   asyncrep sandbox --port 4566 --airports 1000
 """
 SEGMENTS = 16
+_COLUMNS = 80
 
 _Port = Annotated[
     int, typer.Option(metavar="PORT", help="Port of 127.0.0.1 to listen on; 0 takes a free one.")
@@ -101,8 +105,10 @@ class Story:
         repaired = self._run(seeded, "--repair")
         self._chapter(4, "Is it right now?")
         proven = self._run(seeded)
+        self._chapter(5, "Back it up, and get it back")
+        restored = self._back_up_and_restore(seeded)
         self._epilogue(seeded)
-        if (found, repaired, proven) == (DISCREPANCIES, AGREE, AGREE):
+        if (found, repaired, proven, restored) == (DISCREPANCIES, AGREE, AGREE, AGREE):
             return AGREE
         complain("Error: the demo did not go as it should; please report this with the output above.")
         return FAILED
@@ -130,6 +136,27 @@ class Story:
         self._console.print(f"exit code {code}", style="dim")
         return code
 
+    def _back_up_and_restore(self, seeded: Seeded) -> int:
+        """Run three commands as they are typed; return the code of the first that fails, or of the last."""
+        from asyncrep.cli.app import app  # noqa: PLC0415 - which has the demo among its commands
+
+        place, dump = f"s3://{seeded.bucket}/dumps", f"s3://{seeded.bucket}/dumps/first"
+        copy = f"{seeded.primary}-2"
+        code = AGREE
+        for words in (
+            ("backup-table", seeded.primary, place, "--jobid", "first"),
+            ("restore", dump, copy, "--create"),
+            ("diff-backup", dump, copy),
+        ):
+            self._console.print(
+                f"$ asyncrep {' '.join(words)}", style="cyan", highlight=False, soft_wrap=True
+            )
+            code = app(list(words), standalone_mode=False)
+            self._console.print(f"exit code {code}", style="dim")
+            if code != AGREE:
+                break
+        return code
+
     def _command(self, seeded: Seeded, *options: str) -> None:
         words = ["$ asyncrep diff-tables", seeded.primary, seeded.replica, f"--segments {SEGMENTS}", *options]
         self._console.print(" ".join(words), style="cyan", highlight=False, soft_wrap=True)
@@ -142,7 +169,7 @@ class Story:
         self._console.print(text, highlight=False)
 
     def _epilogue(self, seeded: Seeded) -> None:
-        self._chapter(5, "Now you")
+        self._chapter(6, "Now you")
         self._console.print("Play with it yourself; this keeps the embedded AWS running:", highlight=False)
         self._console.print("$ asyncrep sandbox", style="cyan", highlight=False)
         self._console.print("With AWS credentials, the same command works on real tables:", highlight=False)
@@ -176,24 +203,54 @@ def _seed(aws: EmbeddedAws, airports: int | None) -> Seeded:
 
 
 def _print_invitation(console: Console, aws: EmbeddedAws, seeded: Seeded) -> None:
-    tables = f"{seeded.primary} {seeded.replica}"
     exports = "\n".join(f"export {name}={value}" for name, value in aws.environment.items())
-    commands = "\n".join([
-        f"asyncrep diff-tables {tables}",
-        f"asyncrep diff-tables {tables} --output drift.jsonl --json",
-        f"asyncrep diff-record {tables} '{seeded.drift.example_key}'",
-        f"asyncrep explain {tables} '{seeded.drift.example_key}'",
-        f"asyncrep diff-tables {tables} --segments {SEGMENTS} --repair",
-        f"asyncrep diff-tables {tables} --quiet && echo The replica is right",
-    ])  # fmt: skip
     console.print(
         f"An embedded AWS listens on {aws.endpoint_url}, until Ctrl-C.", style="bold", highlight=False
     )
     console.print(
-        f"{seeded.primary}: {seeded.items:,} airports; {seeded.replica}: its drifted replica.",
+        f"{seeded.primary}: {seeded.items:,} airports; {seeded.replica}: its drifted replica. Both\n"
+        f"have streams. s3://{seeded.bucket} is a bucket that keeps versions.",
         highlight=False,
     )
     console.print("\nIn a second terminal, first:\n", highlight=False)
     console.print(exports, style="cyan", highlight=False, soft_wrap=True)
-    console.print("\nthen, for example:\n", highlight=False)
-    console.print(commands, style="cyan", highlight=False, soft_wrap=True)
+    for title, commands in _examples(seeded):
+        console.print(f"\n{title}:\n", highlight=False)
+        shown = "\n".join(map(_broken, commands))
+        console.print(shown, style="cyan", highlight=False, soft_wrap=True)
+
+
+def _broken(command: str) -> str:
+    """Return a command that still works when it is pasted, in lines of at most 80 columns."""
+    if len(command) <= _COLUMNS:
+        return command
+    at = max(command.rfind(start, 0, _COLUMNS - 1) for start in (" --", " '", " &&"))
+    return f"{command[:at]} \\\n  {command[at + 1 :]}"
+
+
+def _examples(seeded: Seeded) -> list[tuple[str, list[str]]]:
+    """Return commands to try, by what they are for."""
+    primary, tables = seeded.primary, f"{seeded.primary} {seeded.replica}"
+    key, bucket = seeded.drift.example_key, f"s3://{seeded.bucket}"
+    return [
+        ("Compare, and repair", [
+            f"asyncrep diff-tables {tables}",
+            f"asyncrep diff-tables {tables} --output drift.jsonl --json",
+            f"asyncrep diff-record {tables} '{key}'",
+            f"asyncrep explain {tables} '{key}'",
+            f"asyncrep diff-tables {tables} --segments {SEGMENTS} --repair",
+            f"asyncrep diff-tables {tables} --quiet && echo The replica is right",
+        ]),
+        ("Back up, and restore", [
+            f"asyncrep backup-table {primary} {bucket}/dumps --jobid first",
+            f"asyncrep backups verify {bucket}/dumps",
+            f"asyncrep diff-backup {bucket}/dumps/first {seeded.replica}",
+            f"asyncrep restore {bucket}/dumps/first {primary}-2 --create",
+            f"asyncrep backups prune {bucket}/dumps --keep-daily 7",
+        ]),
+        ("Follow the stream, into the replica and into a backup of every change", [
+            f"asyncrep replicate {tables}",
+            f"asyncrep replicate {primary} {bucket}/incr --bootstrap",
+            f"asyncrep incremental-record-history {primary} {bucket}/incr '{key}'",
+        ]),
+    ]  # fmt: skip

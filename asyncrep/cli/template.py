@@ -16,7 +16,7 @@ TEMPLATES = {
     "mirror": "One direction of a two-way mirror: a Lambda function that goes by a version attribute.",
     "backup": "A Lambda function that keeps every change of a table in S3, as versions of an object for each item.",
     "worker": "A Fargate service of workers that share the work, with up to three destinations.",
-    "schedule": "Checks of a replica, again and again, and alarms when it differs or nobody looks.",
+    "schedule": "Checks of a replica and backups, again and again, and alarms when it differs or one fails.",
 }
 """The templates that there are, and what each of them deploys."""
 

@@ -1,4 +1,4 @@
-"""Fills the embedded AWS: the table `airports` in one region, its drifted replica in another."""
+"""Fills the embedded AWS: the table `airports` in one region, its drifted replica in another, and an empty bucket."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from asyncrep.sandbox.drift import Drift, drift
 from asyncrep.sandbox.server import ACCESS_KEY, INSTALL_DEMO, PRIMARY_REGION, REPLICA_REGION, EmbeddedAws
 
 TABLE = "airports"
+BUCKET = "sandbox"
 # The most BatchWriteItem takes; moto would take more, DynamoDB does not.
 BATCH = 25
 
@@ -23,10 +24,12 @@ class Seeded:
     items: int
     """How many items the primary holds."""
     drift: Drift
+    bucket: str = BUCKET
+    """A bucket that keeps versions, in the primary's region."""
 
 
 def seed(aws: EmbeddedAws, *, airports: int | None = None) -> Seeded:
-    """Create both tables and load them.
+    """Create both tables, with streams, and load them; and a bucket that keeps versions.
 
     Args:
         aws: a running embedded AWS, in which there are no such tables yet.
@@ -44,10 +47,20 @@ def seed(aws: EmbeddedAws, *, airports: int | None = None) -> Seeded:
             _load(client, items)
         finally:
             client.close()
+    _create_bucket(aws)
     return Seeded(f"{PRIMARY_REGION}/{TABLE}", f"{REPLICA_REGION}/{TABLE}", len(chosen.items), drifted)
 
 
-def _client(aws: EmbeddedAws, region: str) -> Any:
+def _create_bucket(aws: EmbeddedAws) -> None:
+    client = _client(aws, PRIMARY_REGION, "s3")
+    try:
+        client.create_bucket(Bucket=BUCKET)
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    finally:
+        client.close()
+
+
+def _client(aws: EmbeddedAws, region: str, service: str = "dynamodb") -> Any:
     """A client for this server whatever the machine's AWS settings: profile, endpoints and proxies."""
     try:
         import boto3  # noqa: PLC0415 - slow to import, and only wanted here
@@ -58,7 +71,7 @@ def _client(aws: EmbeddedAws, region: str) -> Any:
     # An AWS_PROFILE that does not exist fails even where no profile is needed.
     no_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
     return boto3.session.Session(botocore_session=no_profile).client(
-        "dynamodb",
+        service,
         region_name=region,
         endpoint_url=aws.endpoint_url,
         aws_access_key_id=ACCESS_KEY,
@@ -80,6 +93,7 @@ def _create_table(client: Any) -> None:
             {"AttributeName": RANGE_KEY, "AttributeType": "S"},
         ],
         BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
 
 

@@ -37,7 +37,13 @@ _CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/")
 _WILDCARDS = {"*": ".*", "?": "."}
 _OF_JSON = {"dynamodb", "dynamodbstreams", "sqs"}
 """Services that tell errors in JSON."""
-_S3_ACTIONS = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+_S3_ACTIONS = {
+    "GET": "GetObject",
+    "HEAD": "GetObject",
+    "POST": "PutObject",  # of a multipart upload
+    "PUT": "PutObject",
+    "DELETE": "DeleteObject",
+}
 
 
 @dataclass(frozen=True)
@@ -180,13 +186,18 @@ class _Recorder:
         return answer
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Answer as moto does, but as S3 tells those who may not list all of a bucket that an object is missing."""
+        """Answer as moto does, but as S3 tells those who may not list all of a bucket that an object is missing.
+
+        To HEAD it answers without a body.
+        """
         told: list[Any] = []
         answer = list(self._application(environ, lambda *started: told.append(started)))
         status, headers, *rest = told[0]
         if b"<Code>NoSuchKey</Code>" in b"".join(answer):
             answer = [b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"]
             status, headers = "403 Forbidden", [("Content-Type", "application/xml")]
+        if environ["REQUEST_METHOD"] == "HEAD" and status.startswith("404"):
+            answer, status, headers = [], "403 Forbidden", []
         start_response(status, headers, *rest)
         return answer
 
@@ -234,11 +245,22 @@ def _s3_calls(environ: Mapping[str, Any], body: bytes) -> list[tuple[Any, ...]]:
     query = parse_qs(environ["QUERY_STRING"], keep_blank_values=True)
     method, resource = environ["REQUEST_METHOD"], f"arn:aws:s3:::{bucket}"
     if name:
-        return [(f"s3:{_S3_ACTIONS[method]}", f"{resource}/{name}")]
+        return [(f"s3:{_on_object(method, query)}", f"{resource}/{name}")]
     if method == "POST" and "delete" in query:
         return [("s3:DeleteObject", each) for each in _removed(resource, body)]
     assert method == "GET", method
-    return [("s3:ListBucket", resource, (("s3:prefix", query.get("prefix", [""])[0]),))]
+    if "uploads" in query:  # IAM knows no condition on their names
+        return [("s3:ListBucketMultipartUploads", resource)]
+    listing = "s3:ListBucketVersions" if "versions" in query else "s3:ListBucket"
+    return [(listing, resource, (("s3:prefix", query.get("prefix", [""])[0]),))]
+
+
+def _on_object(method: str, query: Mapping[str, Any]) -> str:
+    if method == "GET" and "versionId" in query:
+        return "GetObjectVersion"
+    if method == "DELETE" and "uploadId" in query:
+        return "AbortMultipartUpload"
+    return _S3_ACTIONS[method]
 
 
 def _removed(bucket: str, body: bytes) -> list[str]:

@@ -104,5 +104,23 @@ MOST = {
 }
 """The same with everything that can be added."""
 
+_BACKUPS = {name: each for name, each in LEAST["schedule"].items() if name != "Replica"}
+BACKUPS = {**_BACKUPS, "BackupBucket": "backups-of-ours"}
+"""The parameters of a schedule that makes backups, and compares nothing."""
+
+ALL_BACKUPS = {
+    **BACKUPS,
+    **MOST["schedule"],
+    "BackupPrefix": "tables/daily",
+    "BackupKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
+    "BackupOptions": "--read-percent,25,--segments,2",
+    "KeepDaily": "3",
+    "KeepWeekly": "2",
+    "KeepMonthly": "0",
+}
+"""The same with everything, and a replica to compare with."""
+
 STACKS = [(name, given) for parameters in (LEAST, MOST) for name, given in parameters.items()]
+STACKS += [("schedule", BACKUPS), ("schedule", ALL_BACKUPS)]
 IDS = [f"{name}-{extent}" for extent in ("least", "most") for name in LEAST]
+IDS += ["schedule-backups", "schedule-all"]

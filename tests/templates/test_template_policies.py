@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 WITHOUT_RESOURCE = {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
 """Actions for which IAM knows no resource."""
-OBJECTS = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
+OBJECTS = {"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"}
 """Actions on the objects of the table's folder."""
 
 

@@ -245,7 +245,7 @@ def test_a_check_publishes_under_the_dimensions_that_its_alarms_watch() -> None:
 def test_a_schedule_may_start_its_task_in_its_cluster_and_hand_on_its_roles() -> None:
     stack = Stack("schedule", LEAST["schedule"])
     run, hand_on = stack.policy("TimerRole")["Statement"]
-    assert (run["Action"], run["Resource"]) == (["ecs:RunTask"], "<Check>")
+    assert (run["Action"], run["Resource"]) == (["ecs:RunTask"], ["<Check>"])
     assert run["Condition"] == {"ArnEquals": {"ecs:cluster": stack.parameters["ClusterArn"]}}
     assert hand_on["Resource"] == ["<TaskRole.Arn>", "<ExecutionRole.Arn>"]
     assert hand_on["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}

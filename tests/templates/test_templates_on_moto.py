@@ -264,7 +264,7 @@ def test_a_backup_s_settings_reach_the_function(made: Made) -> None:
     given = made.stack.parameters
     bucket = given["Bucket"] or made.physical("Backups")
     assert (settings.place.bucket, settings.place.prefix) == (bucket, given["Prefix"])
-    assert (settings.region, str(settings.dead_letters)) == (REGION, made.physical("DeadLetters"))
+    assert (settings.access.region, str(settings.dead_letters)) == (REGION, made.physical("DeadLetters"))
     assert settings.key_order == (("id",) if given["KeyOrder"] else None)
     assert [str(each.name) for each in settings.selection.where] == (
         ["status", "n"] if given["Where"] else []
