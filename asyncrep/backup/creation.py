@@ -1,0 +1,57 @@
+"""Makes the table that a backup describes, to restore it there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncrep.aws.create import check_absent, create_table
+from asyncrep.backup.key_finding import described_schema
+from asyncrep.backup.soundness import check_backup
+from asyncrep.errors import UsageError
+from asyncrep.items.keys import KeyReader
+
+if TYPE_CHECKING:
+    from asyncrep.aws.place import Place
+    from asyncrep.backup.reading import Backup
+    from asyncrep.flow.clock import Clock
+    from asyncrep.progress import Observer
+
+_WHY: dict[str, str] = {
+    "dump": "it has no manifest, in which asyncrep describes the table",
+    "snapshot": "a snapshot holds items only",
+    "folder": "an incremental folder holds items only",
+    "export": "AWS's exports hold items only",
+    "stream": "lines of items is all that comes",
+}
+
+
+async def create_for(
+    backup: Backup, place: Place, *, check_first: bool = True, observer: Observer, clock: Clock | None = None
+) -> list[str]:
+    """Make the table of a backup: its key, indexes, billing, stream, encryption and TTL.
+
+    Args:
+        backup: what describes it.
+        place: where it is to be.
+        check_first: read the whole backup before that, so that no table is made for a damaged one.
+        observer: is told how far that is.
+        clock: where time comes from.
+
+    Returns:
+        What is not as it was described, one sentence each.
+
+    Raises:
+        UsageError: the backup describes no table, or there is one by that name.
+        BackupError: the backup is damaged; nothing was made.
+        ServiceError: the table could not be made.
+    """
+    described, schema = backup.description, described_schema(backup.description)
+    if described is None or schema is None:
+        raise UsageError(
+            f"{backup.label} does not tell how its table was made ({_WHY[backup.kind]}): make the table first, and leave "
+            "out --create."
+        )
+    await check_absent(place, clock=clock)
+    if check_first:
+        await check_backup(backup, KeyReader(schema), observer)
+    return await create_table(place, described.create, ttl_attribute=described.ttl_attribute, clock=clock)
