@@ -1,4 +1,4 @@
-"""Keep DynamoDB tables replicated, prove that a replica is right, and repair it.
+"""Keep DynamoDB tables replicated, prove that a replica is right, repair it, and keep backups that can be restored.
 
 Example:
     >>> async with (
@@ -10,15 +10,27 @@ Example:
 """
 
 from asyncrep.aws.table import Table, open_table
+from asyncrep.backup.check import diff_backup
+from asyncrep.backup.dump import backup_table
+from asyncrep.backup.layout import TableDescription
+from asyncrep.backup.opening import open_backup
+from asyncrep.backup.places import open_storage
+from asyncrep.backup.reading import Backup, BackupFile, Chunk, Line
+from asyncrep.backup.report import BackupReport, Refused, RestoreReport
+from asyncrep.backup.restore import restore
+from asyncrep.backup.snapshot import snapshot
+from asyncrep.backup.soundness import check_backup
 from asyncrep.change import Applied, Applier, Change, ChangeKind, Fate, Unreadable, Unwritten
 from asyncrep.diff.pipeline import Discrepancies, check, diff
 from asyncrep.errors import (
     AsyncrepError,
+    BackupError,
     BucketNotFoundError,
     BudgetExhaustedError,
     ConditionFailedError,
     CredentialsError,
     DataTrimmedError,
+    IncompleteBackupError,
     IncompleteRunError,
     IncompleteUndoError,
     IteratorExpiredError,
@@ -30,6 +42,7 @@ from asyncrep.errors import (
     PermissionDeniedError,
     RejectedError,
     ServiceError,
+    StorageError,
     StreamNotFoundError,
     TableNotFoundError,
     ThrottledError,
@@ -60,9 +73,10 @@ from asyncrep.model import (
     State,
     TableSettings,
 )
-from asyncrep.options import Comparison, Following, Limits, Sample, Strategy
+from asyncrep.options import Comparison, Following, Limits, S3Access, Sample, Strategy
 from asyncrep.progress import (
     Advanced,
+    BackupStarted,
     Event,
     Found,
     Note,
@@ -91,6 +105,7 @@ from asyncrep.replicate.versions import VersionGuarded
 from asyncrep.replicate.worker import Worker
 from asyncrep.report import Report, Sampled, UndoReport
 from asyncrep.split.table import SplitTable, open_split_table
+from asyncrep.storage import Entry, ObjectHead, Storage, Upload, Version
 from asyncrep.version import __version__
 
 __all__ = [
@@ -99,12 +114,18 @@ __all__ = [
     "Applier",
     "AsyncrepError",
     "AttributePair",
+    "Backup",
+    "BackupError",
+    "BackupFile",
+    "BackupReport",
+    "BackupStarted",
     "BucketNotFoundError",
     "BudgetExhaustedError",
     "Cause",
     "Change",
     "ChangeKind",
     "Changes",
+    "Chunk",
     "Clock",
     "Comparison",
     "ConditionFailedError",
@@ -115,12 +136,14 @@ __all__ = [
     "Different",
     "Discrepancies",
     "Discrepancy",
+    "Entry",
     "Event",
     "Explanation",
     "Extraneous",
     "Fate",
     "Following",
     "Found",
+    "IncompleteBackupError",
     "IncompleteRunError",
     "IncompleteUndoError",
     "IteratorExpiredError",
@@ -134,9 +157,11 @@ __all__ = [
     "KeyedImage",
     "LeaseLostError",
     "Limits",
+    "Line",
     "LocationError",
     "Missing",
     "Note",
+    "ObjectHead",
     "Observer",
     "OneWay",
     "Page",
@@ -146,12 +171,15 @@ __all__ = [
     "PermissionDeniedError",
     "Policy",
     "RecordDiff",
+    "Refused",
     "RejectedError",
     "Replicated",
     "Report",
+    "RestoreReport",
     "RetryPolicy",
     "Rules",
     "RunStarted",
+    "S3Access",
     "S3Place",
     "Sample",
     "Sampled",
@@ -163,10 +191,13 @@ __all__ = [
     "Source",
     "SplitTable",
     "State",
+    "Storage",
+    "StorageError",
     "Strategy",
     "StreamNotFoundError",
     "SystemClock",
     "Table",
+    "TableDescription",
     "TableNotFoundError",
     "TableRef",
     "TableSettings",
@@ -179,20 +210,27 @@ __all__ = [
     "UnreachableError",
     "Unreadable",
     "Unwritten",
+    "Upload",
     "UsageError",
+    "Version",
     "VersionGuarded",
     "VirtualClock",
     "Worker",
     "__version__",
     "backfill",
+    "backup_table",
     "check",
+    "check_backup",
     "diff",
+    "diff_backup",
     "diff_record",
     "explain",
+    "open_backup",
     "open_dead_letters",
     "open_job",
     "open_journal",
     "open_split_table",
+    "open_storage",
     "open_table",
     "open_task",
     "read_journal",
@@ -200,6 +238,8 @@ __all__ = [
     "repair_stored",
     "replicate_record",
     "replicate_records",
+    "restore",
     "same_item",
+    "snapshot",
     "undo",
 ]

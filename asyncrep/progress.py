@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 PassName = Literal[
     "undo", "primary", "replica", "backfill", "repair", "delete",
-    "backup", "snapshot", "check", "restore", "verify",
+    "backup", "snapshot", "check", "restore", "verify", "table", "first", "second",
 ]  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Keeps backups of tables in S3 or in folders, checks them, and restores them.
 
-Steps of a dump: ``dump.py`` scans the segments, each into an object of its own (``lines.py``: gzip, one item a
-line; ``export.py``: AWS's export layout), and writes a manifest when an object is whole (``layout.py``).
+Steps of a dump: ``existing.py`` looks at what is there and refuses what would spoil it; ``dump.py`` scans the
+segments, each into an object of its own (``lines.py``: gzip, one item a line), and writes a manifest when an object
+is whole (``layout.py``), and one when all are (``forms.py``; ``export.py`` in AWS's export layout).
 
 Steps of a restore: ``reading.py`` finds out what kind of backup a place holds and yields its items, chunk by
 chunk; ``restore.py`` writes them.

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from asyncrep.cli import (
+    backup_table,
+    backups,
+    diff_backup,
     diff_tables,
     explain,
     iam_policy,
+    incremental,
+    incremental_history,
+    incremental_snapshot,
     jobs,
     plan,
     records,
     repair,
     replicate,
+    restore,
     sandbox,
     template,
     undo,
@@ -25,7 +32,7 @@ from asyncrep.cli.options import paragraphs
 from asyncrep.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class _Commands(TyperGroup):
@@ -62,7 +69,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-    help="Keep DynamoDB tables replicated, prove that a replica is right, and repair it.",
+    help="Keep DynamoDB tables replicated, prove that a replica is right, repair it, and keep backups that can be restored.",
     epilog="New here? [bold]asyncrep demo[/bold] shows it all on an embedded AWS, without an account.",
 )
 
@@ -83,31 +90,122 @@ def _main(
     pass
 
 
-app.command("demo", help=paragraphs(sandbox.DEMO_HELP), epilog=sandbox.DEMO_EPILOG)(sandbox.demo)
-app.command("sandbox", help=paragraphs(sandbox.SANDBOX_HELP), epilog=sandbox.SANDBOX_EPILOG)(sandbox.sandbox)
-app.command("diff-tables", help=paragraphs(diff_tables.HELP), epilog=diff_tables.EPILOG)(
-    diff_tables.diff_tables
+class _Listed(NamedTuple):
+    """A command as the help of all commands lists it: its name, its module's texts, and what it does in a line."""
+
+    name: str
+    function: Callable[..., None]
+    help: str
+    epilog: str
+    short: str
+
+
+_COMMANDS = {
+    "Try it": [
+        _Listed("demo", sandbox.demo, sandbox.DEMO_HELP, sandbox.DEMO_EPILOG, "The whole story, on an embedded AWS."),
+        _Listed(
+            "sandbox", sandbox.sandbox, sandbox.SANDBOX_HELP, sandbox.SANDBOX_EPILOG, "Keep that embedded AWS running."
+        ),
+    ],
+    "Compare and repair": [
+        _Listed(
+            "diff-tables", diff_tables.diff_tables, diff_tables.HELP, diff_tables.EPILOG,
+            "Check a replica in full; with --repair, mend it.",
+        ),
+        _Listed("plan", plan.plan, plan.HELP, plan.EPILOG, "What a full check takes, before it is run."),
+        _Listed("repair", repair.repair, repair.HELP, repair.EPILOG, "Apply a stored diff that was reviewed."),
+        _Listed("undo", undo.undo, undo.HELP, undo.EPILOG, "Take a repair back."),
+        _Listed("explain", explain.explain, explain.HELP, explain.EPILOG, "The story of one record."),
+        _Listed(
+            "diff-record", records.diff_record, records.DIFF_HELP, records.DIFF_EPILOG,
+            "Compare one record, attribute by attribute.",
+        ),
+        _Listed(
+            "replicate-record", records.replicate_record, records.REPLICATE_HELP, records.REPLICATE_EPILOG,
+            "Bring one record in line.",
+        ),
+    ],
+    "Replicate": [
+        _Listed(
+            "replicate", replicate.replicate, replicate.HELP, replicate.EPILOG,
+            "Follow a stream into tables and folders.",
+        ),
+    ],
+    "Back up and restore": [
+        _Listed(
+            "backup-table", backup_table.backup_table, backup_table.HELP, backup_table.EPILOG, "Dump a table."
+        ),
+        _Listed("restore", restore.restore, restore.HELP, restore.EPILOG, "Write a backup into a table."),
+        _Listed(
+            "diff-backup", diff_backup.diff_backup, diff_backup.HELP, diff_backup.EPILOG,
+            "Check a backup against the table, or another.",
+        ),
+    ],
+    "Incremental backups": [
+        _Listed(
+            "incremental-backfill", incremental.incremental_backfill, incremental.BACKFILL_HELP,
+            incremental.BACKFILL_EPILOG, "Fill a folder: an object for each item.",
+        ),
+        _Listed(
+            "incremental-snapshot", incremental_snapshot.incremental_snapshot, incremental_snapshot.HELP,
+            incremental_snapshot.EPILOG, "Make one file of a folder.",
+        ),
+        _Listed(
+            "incremental-diff-record", incremental.incremental_diff_record, incremental.DIFF_HELP,
+            incremental.DIFF_EPILOG, "Compare one record with its object.",
+        ),
+        _Listed(
+            "incremental-backup-record", incremental.incremental_backup_record, incremental.RECORD_HELP,
+            incremental.RECORD_EPILOG, "Bring one record's object in line.",
+        ),
+        _Listed(
+            "incremental-record-history", incremental_history.incremental_record_history, incremental_history.HELP,
+            incremental_history.EPILOG, "Every version of one record.",
+        ),
+    ],
+}  # fmt: skip
+_OPERATE = "Operate"
+
+for _panel, _listed in _COMMANDS.items():
+    for _each in _listed:
+        app.command(
+            _each.name,
+            help=paragraphs(_each.help),
+            short_help=_each.short,
+            epilog=_each.epilog,
+            rich_help_panel=_panel,
+        )(_each.function)
+app.add_typer(
+    backups.app,
+    name="backups",
+    help=paragraphs(backups.HELP),
+    short_help="List, verify and prune dumps.",
+    epilog=backups.EPILOG,
+    rich_help_panel="Back up and restore",
 )
-app.command("repair", help=paragraphs(repair.HELP), epilog=repair.EPILOG)(repair.repair)
-app.command("undo", help=paragraphs(undo.HELP), epilog=undo.EPILOG)(undo.undo)
-app.command("replicate", help=paragraphs(replicate.HELP), epilog=replicate.EPILOG)(replicate.replicate)
-app.command("plan", help=paragraphs(plan.HELP), epilog=plan.EPILOG)(plan.plan)
-app.command("diff-record", help=paragraphs(records.DIFF_HELP), epilog=records.DIFF_EPILOG)(
-    records.diff_record
+app.add_typer(
+    jobs.app,
+    name="jobs",
+    help=paragraphs(jobs.HELP),
+    short_help="Runs that go on after an interruption.",
+    epilog=jobs.EPILOG,
+    rich_help_panel=_OPERATE,
 )
-app.command("explain", help=paragraphs(explain.HELP), epilog=explain.EPILOG)(explain.explain)
-app.command("replicate-record", help=paragraphs(records.REPLICATE_HELP), epilog=records.REPLICATE_EPILOG)(
-    records.replicate_record
-)
-app.add_typer(jobs.app, name="jobs", help=paragraphs(jobs.HELP), epilog=jobs.EPILOG)
+app.command(
+    "template",
+    help=paragraphs(template.HELP),
+    short_help="CloudFormation for a deployment.",
+    epilog=template.EPILOG,
+    rich_help_panel=_OPERATE,
+)(template.template)
 app.command(
     "iam-policy",
     help=paragraphs(iam_policy.HELP),
+    short_help="The least that AWS must allow for a command.",
     epilog=iam_policy.EPILOG,
     context_settings={"allow_interspersed_args": False},  # what follows COMMAND belongs to it
+    rich_help_panel=_OPERATE,
 )(iam_policy.iam_policy)
-
-app.command("template", help=paragraphs(template.HELP), epilog=template.EPILOG)(template.template)
 
 
 def main() -> None:

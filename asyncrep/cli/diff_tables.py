@@ -18,6 +18,7 @@ from asyncrep.cli.options import (
 )
 from asyncrep.cli.places import find_pair
 from asyncrep.cli.runtime import exit_codes
+from asyncrep.cli.storage_options import S3Options
 from asyncrep.errors import UsageError
 from asyncrep.jobs.place import job_place
 
@@ -81,6 +82,7 @@ def diff_tables(
     comparing: CompareOptions,
     repairing: RepairOptions,
     telling: OutputOptions,
+    storing: S3Options,
     primary: Annotated[
         str | None, typer.Argument(metavar="PRIMARY", help="The table that is right.", show_default=False)
     ] = None,
@@ -103,6 +105,7 @@ def diff_tables(
         check_combination(repairing, telling, pace, comparing)
         if job is not None and pace.processes != "1":
             raise UsageError("A job is done by one process: --job and --processes do not go together.")
+        storing.check_used(repairing.journal, job_place(job))
         pair = find_pair(primary, replica, places)
         published = Metric.of(metric, pair)
         check = Check(
@@ -113,7 +116,7 @@ def diff_tables(
             ),
             comparing.comparison(),
             repairing,
-            Keeping(job_place(job)),
+            Keeping(job_place(job), access=storing.access()),
         )
         raise typer.Exit(run_and_publish(check, telling, published))
 

@@ -9,12 +9,13 @@ import typer
 from asyncrep.cli.one_record import KEY_FORMS, RecordArguments, find_record, opened
 from asyncrep.cli.options import CompareOptions, MessageOptions, PlaceOptions, spread_options
 from asyncrep.cli.runtime import AGREE, DISCREPANCIES, exit_codes, run_async
+from asyncrep.cli.storage_options import S3Options
 from asyncrep.errors import UsageError
 from asyncrep.model import State
 
 if TYPE_CHECKING:
     from asyncrep.aws.place import Place
-    from asyncrep.options import Comparison
+    from asyncrep.options import Comparison, S3Access
     from asyncrep.repair.explain import Explanation
 
 HELP = f"""
@@ -57,10 +58,11 @@ def explain(
     places: PlaceOptions,
     comparing: CompareOptions,
     telling: MessageOptions,
+    storing: S3Options,
     journal: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE",
+            metavar="FILE|s3://…",
             help="Tell also what repairs did to it, from their journal (or an undo's).",
             rich_help_panel=_OUTPUT,
         ),
@@ -75,7 +77,8 @@ def explain(
         if json and telling.quiet:
             raise UsageError("--json and --quiet do not go together: the one prints, the other forbids it.")
         pair, key = find_record(arguments, places)
-        told = run_async(_explain(pair, key, comparing.comparison(), journal))
+        storing.check_used(journal)
+        told = run_async(_explain(pair, key, comparing.comparison(), journal, storing.access()))
         if json:
             from asyncrep.cli.output import print_json  # noqa: PLC0415
 
@@ -90,9 +93,16 @@ def explain(
 
 
 async def _explain(
-    pair: tuple[Place, Place], key: str, comparison: Comparison, journal: str | None
+    pair: tuple[Place, Place], key: str, comparison: Comparison, journal: str | None, access: S3Access
 ) -> Explanation:
     from asyncrep.repair.explain import explain as tell  # noqa: PLC0415
 
     async with opened(pair) as (primary, replica):
-        return await tell(primary, replica, primary.keys.parse(key), comparison=comparison, journal=journal)
+        return await tell(
+            primary,
+            replica,
+            primary.keys.parse(key),
+            comparison=comparison,
+            journal=journal,
+            access=access,
+        )

@@ -8,11 +8,14 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from asyncrep.cli.storage_options import s3_arguments
 from asyncrep.flow.clock import SystemClock
 from asyncrep.location import parse_storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from asyncrep.options import S3Access
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -41,6 +44,7 @@ def undo_command(journal: str, options: Sequence[str] = ()) -> str:
     return shlex.join(["asyncrep", "undo", journal, *options])
 
 
-def where_noted(journal: str, what: str = "What was written") -> str:
-    """Say where a journal is and how it is used."""
-    return f"{what} is noted in a journal; to take it back: {undo_command(journal)}"
+def where_noted(journal: str, what: str = "What was written", *, access: S3Access | None = None) -> str:
+    """Say where a journal is and how it is used; ``access`` is how S3 was reached."""
+    options = s3_arguments(access) if journal.startswith("s3://") else ()
+    return f"{what} is noted in a journal; to take it back: {undo_command(journal, options)}"

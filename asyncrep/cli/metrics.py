@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,8 @@ from asyncrep.cli.runtime import FAILED, Interrupted, complain, run_async
 from asyncrep.errors import AsyncrepError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from asyncrep.aws.metrics import Statistics, Value
     from asyncrep.aws.place import Place
     from asyncrep.cli.check import Check
@@ -92,17 +94,17 @@ def run_and_publish(check: Check, telling: OutputOptions, metric: Metric | None)
     except UsageError:
         raise  # nothing was done
     except (Exception, KeyboardInterrupt):
-        _published(metric, check.report, complete=False)
+        published(metric.publish(check.report, complete=False))
         raise
     assert check.report is not None
-    is_told = _published(metric, check.report, complete=check.report.complete)
+    is_told = published(metric.publish(check.report, complete=check.report.complete))
     return code if is_told else FAILED
 
 
-def _published(metric: Metric, report: Report | None, *, complete: bool) -> bool:
+def published(publishing: Coroutine[Any, Any, None]) -> bool:
     """Publish, or say why not."""
     try:
-        run_async(metric.publish(report, complete=complete))
+        run_async(publishing)
     except AsyncrepError as error:
         complain(f"Error: The metrics of this run could not be published: {error}")
         return False

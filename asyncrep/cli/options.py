@@ -366,3 +366,19 @@ class MessageOptions:
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_OUTPUT)
     ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryOptions:
+    """How much is told, for commands whose only result is a summary."""
+
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="The summary as one JSON object on stdout.", rich_help_panel=_OUTPUT),
+    ] = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, notes or summary.", rich_help_panel=_OUTPUT)
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_OUTPUT)
+    ] = False

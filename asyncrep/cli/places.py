@@ -62,13 +62,18 @@ def find_pair(
 
 
 def find_places(
-    tables: Sequence[str], options: PlaceOptions, *, environment: Mapping[str, str] = os.environ
+    tables: Sequence[str],
+    options: PlaceOptions,
+    *,
+    beside: bool = False,
+    environment: Mapping[str, str] = os.environ,
 ) -> tuple[Place, list[Place]]:
     """Return the source and the destinations that a command is about.
 
     Args:
         tables: the arguments: the source and at least one destination, or none at all. What the options say of
             the replica is meant for every destination.
+        beside: there are destinations that are no tables, so that the source may be the only table.
         options: endpoints, profiles, roles, and the name of a pair.
         environment: where ASYNCREP_PRIMARY and ASYNCREP_REPLICA may be.
 
@@ -78,6 +83,10 @@ def find_places(
     if not tables:
         source, destination = find_pair(None, None, options, environment=environment)
         return source, [destination]
+    if len(tables) == 1 and beside:
+        if options.pair is not None:
+            raise UsageError(f"The source is named twice: as an argument and by --pair {options.pair}.")
+        return _place("primary", tables[0], options, {}), []
     if len(tables) == 1:
         raise UsageError("Name SOURCE and at least one DEST, or neither.")
     source, first = find_pair(tables[0], tables[1], options, environment=environment)

@@ -10,13 +10,14 @@ from asyncrep.cli.journals import chosen_journal, where_noted
 from asyncrep.cli.one_record import KEY_FORMS, RecordArguments, find_record, opened
 from asyncrep.cli.options import CompareOptions, MessageOptions, PlaceOptions, spread_options
 from asyncrep.cli.runtime import AGREE, DISCREPANCIES, FAILED, complain, exit_codes, run_async
+from asyncrep.cli.storage_options import S3Options
 from asyncrep.errors import UsageError
 from asyncrep.model import State
 
 if TYPE_CHECKING:
     from asyncrep.aws.place import Place
     from asyncrep.model import Discrepancy
-    from asyncrep.options import Comparison
+    from asyncrep.options import Comparison, S3Access
     from asyncrep.repair.record import RecordDiff
 
 DIFF_HELP = f"""
@@ -63,6 +64,7 @@ def replicate_record(
     places: PlaceOptions,
     comparing: CompareOptions,
     telling: MessageOptions,
+    storing: S3Options,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing; say what would be done.")
     ] = False,
@@ -82,13 +84,15 @@ def replicate_record(
         pair, key = find_record(arguments, places)
         if dry_run and journal is not None:
             raise UsageError("--journal has no effect with --dry-run, which writes nothing.")
+        storing.check_used(journal)
         place = None if dry_run else chosen_journal(journal, pair[1].ref.table)
+        access = storing.access()
         found, exists, noted = run_async(
-            _replicate(pair, key, comparing.comparison(), place, force=force_global_table)
+            _replicate(pair, key, comparing.comparison(), place, access, force=force_global_table)
         )
         if not telling.quiet:
             _tell(found, exists=exists)
-            _tell_journal(noted)
+            _tell_journal(noted, access)
         raise typer.Exit(_exit_code(found))
 
 
@@ -100,7 +104,13 @@ async def _compare(pair: tuple[Place, Place], key: str, comparison: Comparison) 
 
 
 async def _replicate(
-    pair: tuple[Place, Place], key: str, comparison: Comparison, place: str | None, *, force: bool
+    pair: tuple[Place, Place],
+    key: str,
+    comparison: Comparison,
+    place: str | None,
+    access: S3Access,
+    *,
+    force: bool,
 ) -> tuple[Discrepancy | None, bool, str | None]:
     """Return what became of the record, whether there is one at all, and where it is noted what was written.
 
@@ -111,7 +121,7 @@ async def _replicate(
 
     async with (
         opened(pair) as (primary, replica),
-        open_journal_if(place, primary, replica, pair[1]) as journal,
+        open_journal_if(place, primary, replica, pair[1], access) as journal,
     ):
         parsed = primary.keys.parse(key)
         found = await replicate(
@@ -137,11 +147,11 @@ def _tell(found: Discrepancy | None, *, exists: bool) -> None:
         say(result_console(), _sentence(found) if exists else nobody)
 
 
-def _tell_journal(journal: str | None) -> None:
+def _tell_journal(journal: str | None, access: S3Access) -> None:
     from asyncrep.cli.render import message_console, say  # noqa: PLC0415
 
     if journal is not None:
-        say(message_console(), where_noted(journal), "dim")
+        say(message_console(), where_noted(journal, access=access), "dim")
 
 
 def _sentence(found: Discrepancy | None) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncrep.cli.check import Check, Manner
+from asyncrep.cli.check import Check, Keeping, Manner
 from asyncrep.cli.limits import LimitOptions
 from asyncrep.cli.options import (
     CompareOptions,
@@ -27,6 +27,7 @@ from asyncrep.cli.options import (
 )
 from asyncrep.cli.places import find_pair
 from asyncrep.cli.runtime import exit_codes
+from asyncrep.cli.storage_options import S3Options
 from asyncrep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def repair(
     comparing: CompareOptions,
     writing: WriteOptions,
     telling: OutputOptions,
+    storing: S3Options,
     primary: Annotated[
         str | None, typer.Argument(metavar="PRIMARY", help="The table that is right.", show_default=False)
     ] = None,
@@ -125,6 +127,8 @@ def repair(
         telling.check_files()
         if writing.dry_run and writing.journal is not None:
             raise UsageError("--journal has no effect with --dry-run, which writes nothing.")
+        storing.check_used(writing.journal)
+        keeping = Keeping(access=storing.access())
         pair, limits, comparison = (
             find_pair(primary, replica, places),
             pace.limits(),
@@ -132,7 +136,7 @@ def repair(
         )
         writing.repairing().rules()  # refused here, and not once stdin was read to its end
         with _opened(file, telling) as stored:
-            run = StoredRepair(stored, pair, limits, comparison, writing.repairing())
+            run = StoredRepair(stored, pair, limits, comparison, writing.repairing(), keeping)
             raise typer.Exit(run.run(telling))
 
 
@@ -146,8 +150,9 @@ class StoredRepair(Check):
         limits: Limits,
         comparison: Comparison,
         repairing: RepairOptions,
+        keeping: Keeping,
     ) -> None:
-        super().__init__(places, limits, Manner(), comparison, repairing)
+        super().__init__(places, limits, Manner(), comparison, repairing, keeping)
         self._stored = stored
 
     async def _work(self, observer: Observer) -> None:
@@ -158,7 +163,7 @@ class StoredRepair(Check):
         async with (
             ours.open() as primary,
             theirs.open() as replica,
-            open_journal_if(self._journal(), primary, replica, theirs) as journal,
+            open_journal_if(self._journal(), primary, replica, theirs, self._keeping.access) as journal,
         ):
             await repair_stored(
                 primary,

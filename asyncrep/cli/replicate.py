@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asyncrep.cli.folder_arguments import find_destinations
 from asyncrep.cli.options import PlaceOptions, spread_options
-from asyncrep.cli.places import find_places
 from asyncrep.cli.replicate_options import (
     ApplyOptions,
     FollowPaceOptions,
@@ -18,12 +18,16 @@ from asyncrep.cli.replicate_options import (
 )
 from asyncrep.cli.replication import GRACE_SECONDS, Replication
 from asyncrep.cli.runtime import AGREE, FAILED, Ending, complain, exit_codes, run_async
+from asyncrep.cli.storage_options import S3Options
 
 if TYPE_CHECKING:
     from asyncrep.cli.replicate_status import Status
 
 HELP = """
 Follow the stream of SOURCE and apply its changes to every DEST, until told to stop.
+
+A DEST in S3, or a path, is an incremental backup: an object for each item under PREFIX/TABLE-NAME, and in a bucket that
+keeps versions each change of it a version. [bold]asyncrep incremental-record-history[/bold] shows them.
 
 Any number of workers with the same tables (or the same --task-name) share the shards of the stream; what one that dies has not
 finished another takes over. How far they are is kept in a lease table that is made in DynamoDB.
@@ -42,6 +46,8 @@ EPILOG = """
 
   asyncrep replicate us-east-1/orders eu-west-1/orders --where status=active --without-attribute secret
 
+  asyncrep replicate us-east-1/orders s3://my-bucket/incr --bootstrap
+
   asyncrep replicate us-east-1/orders eu-west-1/orders --status
 """
 
@@ -49,7 +55,7 @@ _Tables = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[SOURCE DEST…]",
-        help="The tables. [dim]Default: those of the environment or asyncrep.toml.[/dim]",
+        help="The tables; a DEST may be s3://BUCKET/PREFIX or a path. [dim]Default: those of the environment or asyncrep.toml.[/dim]",
         show_default=False,
     ),
 ]
@@ -65,12 +71,15 @@ def replicate(
     selecting: SelectOptions,
     pace: FollowPaceOptions,
     places: PlaceOptions,
+    storing: S3Options,
     telling: TellOptions,
 ) -> None:
     """Follow a stream."""
     with exit_codes(verbose=telling.verbose):
-        source, destinations = find_places(tables or [], places)
-        replication = Replication.of(source, destinations, task, start, applying, selecting, pace, telling)
+        source, destinations = find_destinations(tables or [], places, storing)
+        replication = Replication.of(
+            source, destinations, task, start, applying, selecting, pace, telling, storing
+        )
         if task.status:
             _tell_status(run_async(replication.look()), json=telling.json)
             raise typer.Exit(AGREE)

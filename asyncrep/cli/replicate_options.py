@@ -100,7 +100,7 @@ class ApplyOptions:
         str,
         typer.Option(
             metavar="none|sequence|version",
-            help="none: the destination has no other writer. sequence: nor can a late or repeated record turn it "
+            help="Of tables. none: the destination has no other writer. sequence: nor can a late or repeated record turn it "
             "back. version: two-way; the higher version wins.",
             rich_help_panel=_APPLYING,
         ),
@@ -233,13 +233,13 @@ class FollowPaceOptions:
     ] = 1.0
     concurrency: Annotated[
         int,
-        typer.Option(metavar="N", help="Writes under way at once, each destination.", rich_help_panel=_PACE),
+        typer.Option(metavar="N", help="Writes under way at once, each table.", rich_help_panel=_PACE),
     ] = 32
     write_units: Annotated[
         float | None,
         typer.Option(
             metavar="UNITS",
-            help="Write units per second, at most, of each destination.",
+            help="Write units per second, at most, of each table.",
             rich_help_panel=_PACE,
         ),
     ] = None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asyncrep.change import ChangeKind
+from asyncrep.cli.folder_arguments import FolderPlace
 from asyncrep.cli.permissions import (
     BULK,
     CHECK,
@@ -13,6 +14,8 @@ from asyncrep.cli.permissions import (
     DESCRIBE,
     EXPIRING,
     EXPIRY,
+    GET_OBJECT,
+    LIST_OBJECTS,
     MEMBERS,
     NEW_TABLE,
     PATCH,
@@ -22,6 +25,7 @@ from asyncrep.cli.permissions import (
     READ,
     READ_LEASE,
     RECORDS,
+    REMOVE_OBJECT,
     SCAN,
     SHARDS,
     Grant,
@@ -97,12 +101,21 @@ _SHARED = (
 )
 
 
+_OBJECTS = (
+    replace(PUT_OBJECT, why="Puts an object for each item, and a version of it for each change."),
+    replace(REMOVE_OBJECT, why="Deletes the objects of items that are deleted."),
+    replace(GET_OBJECT, why="Looks which change an object holds already."),
+    replace(LIST_OBJECTS, why="Finds out whether there is such an object."),
+)
+
+
 def replicating(replication: Replication) -> Needs:
     """Return what a worker needs, or with --status the look at its task."""
-    places = {"source": replication.source, "leases": _leases(replication)}
+    places: dict[str, Place] = {"source": replication.source, "leases": _leases(replication)}
     grants = [_of_source(replication)]
     guards: dict[Place, str] = {}
-    for number, destination in enumerate(replication.destinations, 1):
+    tables = [each for each in replication.destinations if not isinstance(each, FolderPlace)]
+    for number, destination in enumerate(tables, 1):
         name = _numbered("destination", number)
         places[name] = destination
         grants += _of_destination(replication, name, destination)
@@ -188,7 +201,10 @@ def _leases(replication: Replication) -> Place:
     name = default_task_table(
         region_of(source),
         source.ref.table,
-        [(region_of(place), place.ref.table) for place in replication.destinations],
+        [
+            ("", str(place)) if isinstance(place, FolderPlace) else (region_of(place), place.ref.table)
+            for place in replication.destinations
+        ],
         task.task_name,
     )
     region = task.lease_table_region or region_of(source)
@@ -196,18 +212,27 @@ def _leases(replication: Replication) -> Place:
     return replace(source, ref=TableRef(name, region, endpoint))
 
 
+def _folders(replication: Replication) -> Iterator[InS3]:
+    """Yield what is needed on the destinations that are in S3, by whoever S3 is reached as."""
+    places = [each for each in replication.destinations if isinstance(each, FolderPlace)]
+    for number, folder in enumerate(places, 1):
+        if isinstance(folder.place, S3Place):
+            yield InS3(_numbered("Backup", number), folder.place, _OBJECTS, access=folder.access)
+
+
 def _elsewhere(replication: Replication) -> Iterator[Elsewhere]:
-    """Yield where dead letters and metrics go, by the identity that reads the source."""
+    """Yield where dead letters and metrics go, by the identity that reads the source; and backups."""
     from asyncrep.aws.queues import QueueRef  # noqa: PLC0415 - as above
     from asyncrep.replicate.dead_letters import parse_dead_letters  # noqa: PLC0415
 
+    yield from _folders(replication)
     if replication.dead_letter is not None:
         match parse_dead_letters(replication.dead_letter):
             case QueueRef() as queue:
                 yield InQueue(queue, "source")
             case S3Place() as place:
                 letters = replace(PUT_OBJECT, why="Keeps records that can never be applied.")
-                yield InS3("DeadLetter", place, (letters,), "source")
+                yield InS3("DeadLetter", place, (letters,), "source", replication.access)
             case _:
                 pass  # a file
     if replication.telling.metric is not None:

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from asyncrep.cli.folder_arguments import FolderPlace
 from asyncrep.cli.places import checked_endpoint
+from asyncrep.cli.storage_options import S3Options
 from asyncrep.errors import UsageError
 from asyncrep.flow.tasks import beside
+from asyncrep.location import S3Place
 from asyncrep.replicate.events import Progressed, Refused, Remark, Stalled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from asyncrep.aws.place import Place
+    from asyncrep.aws.table import Table
+    from asyncrep.backup.item_folder import ItemFolder
     from asyncrep.cli.replicate_options import (
         ApplyOptions,
         FollowPaceOptions,
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from asyncrep.cli.replicate_view import View
     from asyncrep.cli.runtime import Ending
     from asyncrep.flow.clock import Clock
-    from asyncrep.options import Following, Limits
+    from asyncrep.options import Following, Limits, S3Access
     from asyncrep.replicate.dead_letters import DeadLetters
     from asyncrep.replicate.events import ReplicationEvent, Tell
     from asyncrep.replicate.metrics import ReplicationMetrics
@@ -50,7 +55,7 @@ class Replication:
     """What the command was asked to do, checked as far as it can be without asking AWS."""
 
     source: Place
-    destinations: list[Place]
+    destinations: Sequence[Place | FolderPlace]
     task: TaskOptions
     start: StartOptions
     policy: Policy
@@ -59,18 +64,20 @@ class Replication:
     following: Following
     limits: Limits
     telling: TellOptions
+    access: S3Access | None = None
 
     @classmethod
     def of(
         cls,
         source: Place,
-        destinations: list[Place],
+        destinations: Sequence[Place | FolderPlace],
         task: TaskOptions,
         start: StartOptions,
         applying: ApplyOptions,
         selecting: SelectOptions,
         pace: FollowPaceOptions,
         telling: TellOptions,
+        storing: S3Options | None = None,
     ) -> Replication:
         """Read the options.
 
@@ -90,8 +97,14 @@ class Replication:
             )
         if telling.health_port is not None and not 1 <= telling.health_port <= _HIGHEST_PORT:
             raise UsageError(f"The health port must be 1 to {_HIGHEST_PORT:,}, not {telling.health_port}.")
-        if applying.dead_letter is not None:
-            parse_dead_letters(applying.dead_letter)
+        letters = None if applying.dead_letter is None else parse_dead_letters(applying.dead_letter)
+        storing = storing or S3Options()
+        folders = [each.place for each in destinations if isinstance(each, FolderPlace)]
+        storing.check_used(letters if isinstance(letters, S3Place) else None, *folders)
+        if applying.guard != "none" and len(folders) == len(destinations):
+            raise UsageError(
+                "--guard is for tables: a backup orders changes itself, by the numbers that it keeps with its objects."
+            )
         if telling.metric is not None:
             from asyncrep.aws.metrics import check_namespace  # noqa: PLC0415
 
@@ -102,7 +115,7 @@ class Replication:
         following = pace.following(start, task)
         return cls(
             source, destinations, task, start, policy, applying.dead_letter, applying.force_global_table,
-            following, pace.limits(), telling,
+            following, pace.limits(), telling, storing.access(source.profile, source.role_arn),
         )  # fmt: skip
 
     @asynccontextmanager
@@ -112,11 +125,11 @@ class Replication:
 
         async with AsyncExitStack() as stack:
             source = await stack.enter_async_context(self.source.open())
-            tables = [await stack.enter_async_context(place.open()) for place in self.destinations]
+            destinations = [await self._destination(stack, place, source) for place in self.destinations]
             yield await stack.enter_async_context(
                 open_task(
                     source,
-                    [table.limited(self.limits) for table in tables],
+                    destinations,
                     name=self.task.task_name,
                     policy=self.policy,
                     following=self.following,
@@ -129,6 +142,16 @@ class Replication:
                     clock=clock,
                 )
             )
+
+    async def _destination(
+        self, stack: AsyncExitStack, place: Place | FolderPlace, source: Table
+    ) -> Table | ItemFolder:
+        """Open a destination for as long as the stack is."""
+        from asyncrep.backup.item_folder import folder_of_table  # noqa: PLC0415
+
+        if isinstance(place, FolderPlace):
+            return folder_of_table(await stack.enter_async_context(place.open()), source)
+        return (await stack.enter_async_context(place.open())).limited(self.limits)
 
     async def look(self) -> Status:
         """Look at the leases of the task.
@@ -215,7 +238,11 @@ class Replication:
             yield None
             return
         async with open_dead_letters(
-            self.dead_letter, task=task, profile=self.source.profile, role_arn=self.source.role_arn
+            self.dead_letter,
+            task=task,
+            profile=self.source.profile,
+            role_arn=self.source.role_arn,
+            access=self.access,
         ) as letters:
             yield letters
 

@@ -16,6 +16,7 @@ from asyncrep.cli.limits import LimitOptions
 from asyncrep.cli.options import spread_options
 from asyncrep.cli.places import checked_endpoint
 from asyncrep.cli.runtime import AGREE, DISCREPANCIES, FAILED, Interrupted, exit_codes, run_async
+from asyncrep.cli.storage_options import S3Options
 from asyncrep.errors import IncompleteUndoError, UsageError
 from asyncrep.location import TableRef, parse_storage
 from asyncrep.progress import Event, UndoStarted
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from asyncrep.jobs.entries import Header
     from asyncrep.location import S3Place
     from asyncrep.model import Discrepancy
-    from asyncrep.options import Limits
+    from asyncrep.options import Limits, S3Access
     from asyncrep.progress import Observer
     from asyncrep.repair.undo import Undone
     from asyncrep.report import UndoReport
@@ -170,14 +171,15 @@ def undo(
     undoing: UndoOptions,
     pace: LimitOptions,
     telling: UndoOutputOptions,
+    storing: S3Options,
 ) -> None:
     """Take back what a journal records."""
     with exit_codes(verbose=telling.verbose):
         place = parse_storage(undoes)
         _check_combination(place, undoing, telling)
-        run = Undo(
-            place if not isinstance(place, Path) else place.absolute(), reaching, undoing, pace.limits()
-        )
+        storing.check_used(place, undoing.journal)
+        place = place.absolute() if isinstance(place, Path) else place
+        run = Undo(place, reaching, undoing, pace.limits(), storing.access())
         raise typer.Exit(run.run(telling))
 
 
@@ -201,12 +203,18 @@ class Undo:
     """One run of ``undo``, with what it is to do and what the user is to be told."""
 
     def __init__(
-        self, place: Path | S3Place, reaching: ReplicaOptions, undoing: UndoOptions, limits: Limits
+        self,
+        place: Path | S3Place,
+        reaching: ReplicaOptions,
+        undoing: UndoOptions,
+        limits: Limits,
+        access: S3Access,
     ) -> None:
         self._place = place
         self._reaching = reaching
         self._undoing = undoing
         self._limits = limits
+        self._access = access
         self._report: UndoReport | None = None
         self._shown: list[Undone] = []
 
@@ -237,7 +245,7 @@ class Undo:
         from asyncrep.jobs.journal import open_journal  # noqa: PLC0415
         from asyncrep.repair.undo import undo as take_back  # noqa: PLC0415
 
-        header = await read_header(self._place)
+        header = await read_header(self._place, access=self._access)
         reached = self._reaching.place(header)
         async with AsyncExitStack() as stack:
             replica = await stack.enter_async_context(reached.open())
@@ -251,6 +259,7 @@ class Undo:
                     profile=reached.profile,
                     role_arn=reached.role_arn,
                     undoes=str(self._place),
+                    access=self._access,
                 )
                 journal = await stack.enter_async_context(noting)
             line = cast("Callable[[Discrepancy], bytes]", _line)
@@ -262,6 +271,7 @@ class Undo:
                 dry_run=self._undoing.dry_run,
                 limits=self._limits,
                 journal=journal,
+                access=self._access,
                 observer=_Listener(self, shown),
                 told=lambda record: self._note(record, cast("Callable[[Undone], None]", write)),
             )
@@ -289,7 +299,7 @@ class Undo:
         if telling.json:
             print_json(self._report.as_dict())
         elif not telling.quiet:
-            show_undo(self._report, self._shown, stdout_is_taken=telling.stdout_is_taken)
+            show_undo(self._report, self._shown, stdout_is_taken=telling.stdout_is_taken, access=self._access)
 
 
 def _line(record: Undone) -> bytes:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asyncrep.flow.clock import Clock
+    from asyncrep.options import S3Access
     from asyncrep.progress import Observer
     from asyncrep.repair.undo import Undone
     from asyncrep.report import UndoReport
@@ -128,8 +129,13 @@ class _Lines:
 # ── Summary ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def show_undo(report: UndoReport, shown: Sequence[Undone], *, stdout_is_taken: bool) -> None:
-    """Print the summary of an undo: the counts, what was left, what it took, and what follows."""
+def show_undo(
+    report: UndoReport, shown: Sequence[Undone], *, stdout_is_taken: bool, access: S3Access | None = None
+) -> None:
+    """Print the summary of an undo: the counts, what was left, what it took, and what follows.
+
+    ``access`` is how S3 was reached.
+    """
     console = result_console(stdout_is_taken=stdout_is_taken)
     console.print()
     say(console, Text.assemble(printable(report.undoes), " → ", (printable(report.replica), "bold")))
@@ -142,7 +148,7 @@ def show_undo(report: UndoReport, shown: Sequence[Undone], *, stdout_is_taken: b
     say(console, _effort(report), "dim")
     say(console, _conclusion(report))
     if report.journal is not None:
-        say(console, where_noted(report.journal, "This undo"), "dim")
+        say(console, where_noted(report.journal, "This undo", access=access), "dim")
 
 
 def _counts(report: UndoReport) -> Table:

@@ -17,6 +17,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
 _STREAM = "asyncrep-stream"
 _SEQUENCE = "asyncrep-sequence"
 _DIGITS = 40
@@ -26,6 +29,19 @@ _DIGITS = 40
 def object_name(key: bytes) -> str:
     """Return the name of the object of an item within its table's folder, by the item's canonical key."""
     return hashlib.sha256(key).hexdigest()
+
+
+def object_names(key: bytes) -> tuple[str, ...]:
+    """Return the names that the object of an item may have: ours, then that of the key in its other order.
+
+    dynamodb-replicator takes the key's attributes in the order of their names, or as a record happens to have
+    them. Where there are both, ours is the one that asyncrep writes and reads.
+    """
+    members = _decode_members(key)
+    if len(members) == 1:
+        return (object_name(key),)
+    turned = b",".join(b"%b:%b" % (_encode(name), value) for name, value in reversed(members.items()))
+    return object_name(key), object_name(b"{%b}" % turned)
 
 
 def object_body(image: bytes) -> bytes:

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
     from asyncrep.aws.lease import Lease
     from asyncrep.aws.leases import LeaseTable
-    from asyncrep.aws.table import Table
     from asyncrep.flow.clock import Clock
-    from asyncrep.model import TableSettings
+    from asyncrep.model import Destination, TableSettings
     from asyncrep.progress import Observer
     from asyncrep.replicate.selection import Selection
     from asyncrep.replicate.worker import StreamOf
@@ -45,6 +44,7 @@ LONGEST_SECONDS = 18 * 3600.0
 
 _MARGIN_SECONDS = 2 * 3600.0
 _ITEMS_PER_SECOND = 20_000  # what one core copies, about half of what was measured
+_OBJECTS_PER_SECOND = 1_000  # what one core puts into S3, likewise
 _READ_UNIT_BYTES = 4096
 _WRITE_UNIT_BYTES = 1024
 
@@ -85,25 +85,34 @@ def estimate_copy(
     items = source.item_count
     size = source.size_bytes / items if items else 0.0
     reading = limits.within(source.capacity).read_units or source.capacity.read_units
+    folders = sum(each.is_folder for each in destinations)
+    tables = [each for each in destinations if not each.is_folder]
     bounds = [
-        (items / _ITEMS_PER_SECOND * len(destinations), "what one process can copy"),
+        (
+            items / _ITEMS_PER_SECOND * len(tables) + items / _OBJECTS_PER_SECOND * folders,
+            "what one process can copy",
+        ),
         (
             len(destinations) * 0.5 * source.size_bytes / _READ_UNIT_BYTES / reading,
             f"{reading:,.0f} read units a second",
         ),
     ]
     units = items * max(math.ceil(size / _WRITE_UNIT_BYTES), 1)
-    writing = [limits.within(each.capacity).write_units or each.capacity.write_units for each in destinations]
-    bounds.append(
-        (sum(units / each for each in writing), f"{min(writing):,.0f} write units a second of a destination")
-    )
+    writing = [limits.within(each.capacity).write_units or each.capacity.write_units for each in tables]
+    if writing:
+        bounds.append(
+            (
+                sum(units / each for each in writing),
+                f"{min(writing):,.0f} write units a second of a destination",
+            )
+        )
     seconds, bound = max(bounds)
     return CopyEstimate(items, seconds, bound)
 
 
 async def bootstrap(
     stream: StreamOf,
-    destinations: Sequence[Table],
+    destinations: Sequence[Destination],
     leases: LeaseTable,
     *,
     worker: str,
@@ -161,15 +170,16 @@ async def bootstrap(
                         source, destination, limits=limits, force=force, observer=observer, clock=clock
                     )
                 if report.failed:
-                    observer.notice(Note(_refused(report.failed, destination.label)))
+                    observer.notice(Note(_refused(report.failed, destination)))
             await _let_follow(leases, claim)
     finally:
         with suppress(LeaseLostError, ServiceError):
             await claim.release()
 
 
-def _refused(items: int, label: str) -> str:
-    return f"{items:,} items are refused by {label} and were not copied; diff-tables tells which."
+def _refused(items: int, destination: Destination) -> str:
+    tells = "diff-backup" if destination.settings.is_folder else "diff-tables"
+    return f"{items:,} items are refused by {destination.label} and were not copied; {tells} tells which."
 
 
 async def _set_aside(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from asyncrep.backup.item_folder import ItemFolder
+from asyncrep.replicate.folder import Folder, check_whole
 from asyncrep.replicate.guard import check_guard_table, open_guard_table
 from asyncrep.replicate.one_way import OneWay
 from asyncrep.replicate.selection import Selection
@@ -44,24 +46,30 @@ class Policy:
         """The views that a stream may have for it: a guarded deletion needs to know what was deleted."""
         return BOTH_IMAGES if self.guard == "version" else NEW_IMAGES
 
-    async def check(self, destination: Table) -> None:
+    async def check(self, destination: Table | ItemFolder) -> None:
         """See that the policy fits a destination and the guard table, if there is one. Nothing is written.
+
+        A folder needs no guard, and has to be there.
 
         Raises:
             UsageError: it does not.
             ServiceError: the guard table could not be looked at.
         """
         self.selection.check(destination.settings.schema)
+        if isinstance(destination, ItemFolder):
+            check_whole(self.selection)
+            await destination.storage.check()
+            return
         if self.guard == "version":
             check_versions(destination, self.version_attribute, self.selection)
         if self.guard != "none":
             await check_guard_table(destination, self.guard_table)
 
-    async def applier(self, destination: Table, *, create_guard: bool = False) -> Applier:
+    async def applier(self, destination: Table | ItemFolder, *, create_guard: bool = False) -> Applier:
         """Return what applies changes at a destination.
 
         Args:
-            destination: the open table.
+            destination: the open table, or an incremental folder, which needs no guard.
             create_guard: make the guard table where there is none.
 
         Raises:
@@ -69,6 +77,8 @@ class Policy:
             ServiceError: the guard table could not be looked at or made.
         """
         self.selection.check(destination.settings.schema)
+        if isinstance(destination, ItemFolder):
+            return Folder(destination.storage, self.selection)
         if self.guard == "none":
             return OneWay(destination, self.selection)
         if self.guard == "version":  # before a guard table is made that is of no use

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asyncrep.aws.leases import default_task_table, open_lease_table
 from asyncrep.aws.streams import open_streams
+from asyncrep.backup.item_folder import ItemFolder
 from asyncrep.errors import TableNotFoundError, UsageError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.options import Following
@@ -55,7 +56,7 @@ class Task:
 
     name: str
     stream: StreamOf
-    destinations: Sequence[Table]
+    destinations: Sequence[Table | ItemFolder]
     leases: LeaseTable
     policy: Policy
     following: Following
@@ -175,12 +176,32 @@ class Task:
         )
 
 
-def _named(table: Table, beside: Table | None = None) -> str:
-    """Name a table by its Region; in another account than the one beside it, by its ARN."""
+def _named(table: Table | ItemFolder, beside: Table | None = None) -> str:
+    """Name a table by its Region, or its ARN if it is in another account than the one beside it; a folder by its place."""
+    if isinstance(table, ItemFolder):
+        return table.label
     arn = table.settings.arn
     if beside is not None and arn and _account(arn) != _account(beside.settings.arn):
         return arn
     return f"{table.region}/{table.settings.name}"
+
+
+def _place(destination: Table | ItemFolder) -> tuple[str, str]:
+    """Return what tells a destination from others in the name of the lease table."""
+    if isinstance(destination, ItemFolder):
+        return "", destination.label
+    return destination.region, destination.settings.name
+
+
+def _unguarded(policy: Policy, destinations: Sequence[Table | ItemFolder]) -> list[str]:
+    """Say which destinations a guard is not for."""
+    folders = [each.label for each in destinations if isinstance(each, ItemFolder)]
+    if policy.guard == "none" or not folders:
+        return []
+    names = " and ".join(folders)
+    return [
+        f"The guard is for tables: changes of {names} are in order without it, by numbers kept with the objects."
+    ]
 
 
 def _account(arn: str) -> str:
@@ -190,7 +211,7 @@ def _account(arn: str) -> str:
 @asynccontextmanager
 async def open_task(
     source: Table,
-    destinations: Sequence[Table],
+    destinations: Sequence[Table | ItemFolder],
     *,
     name: str | None = None,
     policy: Policy | None = None,
@@ -208,7 +229,8 @@ async def open_task(
 
     Args:
         source: the open table whose stream is followed.
-        destinations: the open tables that are written to; ``Table.limited`` bounds how hard.
+        destinations: the open tables that are written to, of which ``Table.limited`` bounds how hard; or
+            incremental folders, from ``asyncrep.backup.item_folder.folder_of_table``.
         name: what the task is called; workers with the same name and tables share its work.
         policy: how changes are applied.
         following: how the stream is followed.
@@ -232,7 +254,7 @@ async def open_task(
         ...     await worker.run()
     """
     policy, clock = policy or Policy(), clock or SystemClock()
-    places = [(table.region, table.settings.name) for table in destinations]
+    places = [_place(destination) for destination in destinations]
     table_name = default_task_table(source.region, source.settings.name, places, name)
     async with AsyncExitStack() as stack:
         streams = await stack.enter_async_context(
@@ -258,6 +280,7 @@ async def open_task(
         )
         stream = await find_stream(source, streams, policy.views)
         notes = await check_destinations(source, destinations, force=force)
+        notes += _unguarded(policy, destinations)
         for table in destinations:
             policy.selection.check(table.settings.schema)
         yield Task(

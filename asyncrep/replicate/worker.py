@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from asyncrep.aws.table import Table
     from asyncrep.change import Applier
     from asyncrep.flow.clock import Clock
+    from asyncrep.model import Destination
     from asyncrep.replicate.dead_letters import DeadLetters
     from asyncrep.replicate.events import Tell
     from asyncrep.replicate.held import HeldLease
@@ -100,7 +101,7 @@ async def find_stream(table: Table, streams: Streams, views: frozenset[str] = NE
 
 
 async def check_destinations(
-    source: Table, destinations: Sequence[Table], *, force: bool = False
+    source: Table, destinations: Sequence[Destination], *, force: bool = False
 ) -> list[str]:
     """Refuse tables that cannot be, or need not be, replicated to; return what could not be checked.
 

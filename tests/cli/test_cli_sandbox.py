@@ -53,7 +53,7 @@ def test_the_demo_tells_the_whole_story(plain: Cli) -> None:
     ran = plain("demo", "--airports", "200")
     assert ran.code == 0
     chapters = re.findall(r"^(\d)\. (.+?) ─", ran.stdout, re.MULTILINE)
-    assert [number for number, _ in chapters] == ["1", "2", "3", "4", "5"]
+    assert [number for number, _ in chapters] == ["1", "2", "3", "4", "5", "6"]
     story = [
         "us-east-1/airports holds 200 items",
         "The replica is not right: 34 discrepancies remain",
@@ -62,6 +62,10 @@ def test_the_demo_tells_the_whole_story(plain: Cli) -> None:
         "The replica is right: every discrepancy was repaired and verified.",
         "exit code 0",
         "The replica is right: no discrepancies.",
+        "exit code 0",
+        "The backup is whole.",
+        "Everything was restored.",
+        "The table is as the backup has it: no discrepancies.",
         "exit code 0",
         "$ asyncrep sandbox",
     ]
@@ -84,23 +88,32 @@ def test_what_cannot_be_started_is_one_sentence(plain: Cli, aws: EmbeddedAws) ->
 
 
 def invitation(process: subprocess.Popen[str]) -> tuple[list[str], list[str]]:
-    """The exports and the commands that a sandbox prints."""
+    """The exports and the commands that a sandbox prints; the last is about the history of a record."""
     assert process.stdout is not None
-    exports, commands = [], []
+    exports: list[str] = []
+    commands: list[str] = []
     for line in process.stdout:
+        assert len(line) <= 81
         if line.startswith("export "):
             exports.append(line)
+        elif commands and commands[-1].endswith("\\\n"):
+            commands[-1] += line
         elif line.startswith("asyncrep "):
             commands.append(line)
-            if "echo" in line:
-                break
+        if commands and "history" in commands[-1] and not commands[-1].endswith("\\\n"):
+            break
     return exports, commands
+
+
+def is_about_backups(command: str) -> bool:
+    """Whether a command is one of those that make, verify, restore and prune dumps; that of the drift ends with 1."""
+    return "/dumps" in command and "diff-backup" not in command
 
 
 def test_what_the_sandbox_prints_works_when_pasted(plain: Cli) -> None:
     with plain.start("sandbox", "--airports", "200") as process:
         exports, commands = invitation(process)
-        assert len(commands) == 6
+        assert len(commands) == 14
         del plain.environment["AWS_PROFILE"]
         [check] = [command for command in commands if "--json" in command]
         ran = plain.shell("".join([*exports, check]))
@@ -108,8 +121,14 @@ def test_what_the_sandbox_prints_works_when_pasted(plain: Cli) -> None:
         assert len(json_lines((plain.folder / "drift.jsonl").read_text())) == 34
         [record] = [command for command in commands if "diff-record" in command]
         shown = plain.shell("".join([*exports, record]))
+        kept = plain.shell(
+            "".join([*exports, "set -e\n", *(each for each in commands if is_about_backups(each))])
+        )
         process.send_signal(signal.SIGINT)
         over = ended(process)
+    assert kept.code == 0, kept
+    assert "Verified 1 backup in s3://sandbox/dumps" in kept.stdout
+    assert "Everything was restored." in kept.stdout
     assert shown.code in {0, 1}
     assert (over.code, over.stderr.splitlines()[-1]) == (0, "The sandbox is closed.")
     assert over.seconds < 2

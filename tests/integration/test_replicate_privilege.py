@@ -74,7 +74,7 @@ class Scenario:
 
     def __str__(self) -> str:
         words = [word for word in self.command[len(FOLLOW) :] if not set(word) & set(":/")]
-        return " ".join(words) or "plain"
+        return " ".join(words) or ("plain" if self.command == FOLLOW else "backup")
 
 
 GUARDED = (*FOLLOW, "--guard", "version")
@@ -90,6 +90,7 @@ SCENARIOS = [
     Scenario((*FOLLOW, "--task-name", "nightly", "--lease-table-region", THIRD, "--where", "version>=2",
               "--guard", "sequence", f"{DESTINATION}/copies", f"{THIRD}/orders")),
     JUDGED,
+    Scenario((*FOLLOW, "s3://kept/incr"), (COPIED, BEGUN)),
     Scenario((*FOLLOW, "--status")),
 ]  # fmt: skip
 _HEARD_SECONDS = 0.4

@@ -86,11 +86,19 @@ def told(result: Applied) -> list[tuple[int, Fate]]:
     return [(each.change.sequence - lambdas.FIRST, each.fate) for each in result.unwritten]
 
 
+def events_of(objects: Objects) -> Any:
+    """Botocore's events of every call: a header that it does not know leaves all of them to it."""
+    objects._bucket.calls._routes.clear()
+    events: Any = objects._bucket.client.meta.events
+    events.register("before-sign.s3", lambda request, **_: request.headers.add_header("X-Test", "1"))
+    return events
+
+
 class Calls:
     """The calls that go to S3; and what happens in between."""
 
     def __init__(self, objects: Objects) -> None:
-        self._events: Any = objects._client.meta.events
+        self._events = events_of(objects)
         self._events.register("before-call.s3", self._note)
         self.names: list[str] = []
 
@@ -277,7 +285,7 @@ async def test_an_object_that_others_keep_writing_fails_and_ends(
     folder: Folder, objects: Objects, bucket: Bucket
 ) -> None:
     bucket.put(A, json.dumps(item("a", n=0)).encode())
-    events: Any = objects._client.meta.events
+    events = events_of(objects)
     events.register(
         "before-call.s3.PutObject", lambda **_: bucket.put(A, json.dumps(item("a", n=len(bucket.history(A)))).encode())
     )  # fmt: skip
@@ -310,7 +318,7 @@ async def test_after_a_failed_change_no_later_one_of_the_item_is_tried(
         lost += 1
         raise ConnectionResetError("nobody answers")
 
-    events: Any = objects._client.meta.events
+    events = events_of(objects)
     events.register("before-call.s3.HeadObject", lose)
     result = await folder.apply([insert(1, item("b")), put(2), put(3)])
     assert (result.written, told(result)) == (1, [(2, Fate.FAILED), (3, Fate.FAILED)])
@@ -332,7 +340,7 @@ async def test_a_missing_permission_is_an_error_and_no_missing_object(
     folder: Folder, objects: Objects, bucket: Bucket, first: Change
 ) -> None:
     bucket.put(A, b"{}")
-    events: Any = objects._client.meta.events
+    events = events_of(objects)
     events.register("after-call.s3", _as_forbidden)
     with pytest.raises(PermissionDeniedError):
         await folder.apply([first])
@@ -352,7 +360,7 @@ async def test_who_may_not_list_the_bucket_is_told_403_of_a_missing_object(
 ) -> None:
     bucket.put(f"{A}-other", b"{}")
     calls = Calls(objects)
-    objects._client.meta.events.register("after-call.s3.HeadObject", _as_forbidden)
+    events_of(objects).register("after-call.s3.HeadObject", _as_forbidden)
     result = await folder.apply([first])
     assert (result.written, told(result)) == (written, [] if written else [(1, Fate.SUPERSEDED)])
     assert calls.names[:2] == ["HeadObject", "ListObjectsV2"]

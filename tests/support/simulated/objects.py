@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from asyncrep.location import S3Place
+    from asyncrep.options import S3Access
     from tests.support.simulated.world import Process
 
 
@@ -82,8 +83,11 @@ class SimulatedObjects:
 
 
 @asynccontextmanager
-async def open_simulated_objects(place: S3Place) -> AsyncIterator[SimulatedObjects]:
+async def open_simulated_objects(
+    place: S3Place, *, access: S3Access | None = None
+) -> AsyncIterator[SimulatedObjects]:
     """Stand in for ``asyncrep.aws.objects.open_objects`` inside a simulated process."""
     from tests.support.simulated.world import PROCESS  # noqa: PLC0415 - the two know each other
 
+    del access
     yield SimulatedObjects(PROCESS.get(), place)
