@@ -167,6 +167,10 @@ class S3Access:
             raise UsageError(f'The bucket owner must be an account of 12 digits, not "{self.bucket_owner}".')
         if self.kms_key is not None and not _KMS_KEY.fullmatch(self.kms_key):
             raise UsageError(f'"{self.kms_key}" is not a KMS key: give its id, alias/NAME or ARN.')
+        if self.endpoint_url is not None and "@" in self.endpoint_url:
+            raise UsageError(
+                "The endpoint of S3 holds no user or password; credentials come from AWS's settings."
+            )
         if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
             raise UsageError(f'The endpoint "{self.endpoint_url}" must begin with http:// or https://.')
 

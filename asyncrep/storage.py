@@ -32,11 +32,13 @@ class ObjectHead(NamedTuple):
         etag: changes with the content; two objects, or versions, of one content may have the same.
         metadata: what was put with it, by names in lower case.
         size: in bytes, as stored.
+        modified: when it was written, in seconds since the epoch; S3 tells whole seconds.
     """
 
     etag: str
     metadata: Mapping[str, str]
     size: int = 0
+    modified: float = 0.0
 
 
 class Version(NamedTuple):

@@ -11,8 +11,6 @@ import argparse
 import asyncio
 import json
 import random
-import signal
-import sys
 import zlib
 from dataclasses import asdict, replace
 from typing import cast
@@ -20,6 +18,7 @@ from typing import cast
 import uvloop
 
 from benchmarks.answers import Answers, Refusal
+from benchmarks.serving import serve
 from benchmarks.stream import Stream
 from benchmarks.tables import Layout, Pages, Table
 
@@ -87,17 +86,6 @@ class Connection(asyncio.Protocol):
         self._transport.writelines((head, body))
 
 
-class _EndOfInput(asyncio.Protocol):
-    """Tells when standard input is closed: the process that started this one is gone."""
-
-    def __init__(self, closed: asyncio.Event) -> None:
-        self._closed = closed
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Standard input was closed."""
-        self._closed.set()
-
-
 def _header(head: bytes, name: bytes) -> bytes:
     """The value of a header in a lower-case request head; empty when it is not there."""
     start = head.find(b"\r\n" + name + b":")
@@ -157,20 +145,12 @@ async def _serve(options: argparse.Namespace) -> None:
     stream = Stream(options.records, options.shards, repeats=options.repeats)
     stream.warm()
     answers = Answers(tables, stream, random.Random(options.seed), options.throttle)
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    if options.until_input_closes:
-        await loop.connect_read_pipe(lambda: _EndOfInput(stopped), sys.stdin)
-    server = await loop.create_server(
-        lambda: Connection(answers, options.latency_ms / 1000), "127.0.0.1", options.port
+    await serve(
+        lambda: Connection(answers, options.latency_ms / 1000),
+        options.port,
+        json.dumps({**layout.counts, **stream.counts}),
+        until_input_closes=options.until_input_closes,
     )
-    port = server.sockets[0].getsockname()[1]
-    print(f"http://127.0.0.1:{port}", flush=True)
-    print(json.dumps({**layout.counts, **stream.counts}), flush=True)
-    await stopped.wait()
-    server.close()
 
 
 if __name__ == "__main__":

@@ -83,15 +83,15 @@ class Measurement:
 
 
 @contextlib.contextmanager
-def endpoint(*options: str) -> Iterator[Endpoint]:
-    """A canned endpoint for as long as the block runs.
+def endpoint(*options: str, module: str = "benchmarks.canned") -> Iterator[Endpoint]:
+    """A canned endpoint for as long as the block runs: DynamoDB, or what another module serves.
 
     The endpoint watches its standard input and stops when this process is gone, however it went.
 
     Raises:
         ContestantFailed: the endpoint did not start.
     """
-    command = [sys.executable, "-m", "benchmarks.canned", "--until-input-closes", *options]
+    command = [sys.executable, "-m", module, "--until-input-closes", *options]
     with subprocess.Popen(
         command, cwd=_CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

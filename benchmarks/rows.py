@@ -100,7 +100,7 @@ _EVERY_KIND = ("missing", "different", "extraneous")
 _BATCH_GET = ("--strategy", "batch-get")
 _DUAL_SCAN = ("--strategy", "dual-scan")
 
-# A `dump` of asyncrep's own belongs beside dynamodump's row as soon as there is one.
+# asyncrep's own dumps are in `backups.py`.
 ROWS = (
     Row("floor-one", "read", "floor, one table", "floor", ("--tables", "1"), one_table=True, pace=Pace.QUICK),
     Row("floor", "read", "floor, both tables", "floor", pace=Pace.QUICK),

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks import sections
+from benchmarks.backups import backups
 from benchmarks.cores import cores
 from benchmarks.items import SMALLEST
 from benchmarks.replication import replication
@@ -23,6 +24,7 @@ _SECTIONS = {
     "cores": cores,
     "units": sections.units,
     "replicate": replication,
+    "backup": backups,
 }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import zlib
 from base64 import b64encode
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -94,7 +95,8 @@ class ObjectCalls:
         answer = await self._lean("get_object", parameters, asked)
         if answer is None:
             told = await self._stock("get_object", parameters)
-            async with told["Body"] as body:
+            body = told["Body"]
+            async with body:  # which hands out another one, that looks at no checksum
                 return await body.read(), told["ETag"]
         crc = answer.headers.get("x-amz-checksum-crc32")
         # That of a multipart upload is one of checksums, and followed by the number of parts.
@@ -103,7 +105,7 @@ class ObjectCalls:
         return answer.body, answer.headers["etag"]
 
     async def head_object(self, **parameters: Any) -> Mapping[str, Any]:
-        """Return ``ETag``, ``Metadata`` and ``ContentLength`` of an object."""
+        """Return ``ETag``, ``Metadata``, ``ContentLength`` and ``LastModified`` of an object."""
         answer = await self._lean("head_object", parameters)
         if answer is None:
             told: Mapping[str, Any] = await self._stock("head_object", parameters)
@@ -114,7 +116,9 @@ class ObjectCalls:
             if name.startswith(_META)
         }
         size = int(answer.headers.get("content-length", 0))
-        return {"ETag": answer.headers["etag"], "Metadata": metadata, "ContentLength": size}
+        told = {"ETag": answer.headers["etag"], "Metadata": metadata, "ContentLength": size}
+        modified = answer.headers.get("last-modified")
+        return told if modified is None else {**told, "LastModified": parsedate_to_datetime(modified)}
 
     async def put_object(self, **parameters: Any) -> str:
         """Write a whole object and return its ETag. A ``Body`` that is a file is botocore's business."""

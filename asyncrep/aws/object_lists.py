@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from asyncrep.storage import Entry, Version
@@ -104,7 +105,8 @@ def _in_order(page: dict[str, Any], root: str) -> list[Version]:
         b"Version": iter(_read(page.get("Versions", []), root, is_deletion=False)),
         b"DeleteMarker": iter(_read(page.get("DeleteMarkers", []), root, is_deletion=True)),
     }
-    told = [next(lists[kind]) for kind in page.get(_KINDS, [])]
+    told = [each for kind in page.get(_KINDS, []) for each in islice(lists[kind], 1)]
+    told += chain(*lists.values())  # what is spelled in another way, as some other services do
     # That is sorted by now on S3 itself; some other services list all marks behind all versions.
     return sorted(told, key=lambda each: (each.name.encode(), not each.is_latest, -each.modified))
 

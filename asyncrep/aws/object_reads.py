@@ -45,6 +45,9 @@ class Reading:
     async def _attempt(self) -> bytes:
         try:
             await self._fill()
+        except UnreachableError:  # what was read is not what was put
+            self.close()
+            raise
         except Exception:
             self.close()
             if not self._held:
@@ -77,8 +80,12 @@ class Reading:
             more = {"Range": f"bytes={self._position}-", "IfMatch": self._etag}
         answer = await self._bucket.client.get_object(**self._bucket.target, Key=self._key, **more)
         self._body = answer["Body"]
+        if more and not answer.get("ContentRange", "").startswith(f"bytes {self._position}-"):
+            raise UnreachableError(
+                f"GetObject on {self._label}: the answer is another part than was asked for."
+            )
         if self._size is None:
-            self._etag, self._size = answer["ETag"], answer["ContentLength"]
+            self._etag, self._size = answer["ETag"], _size_of(answer, self._label)
 
     async def _end(self) -> None:
         """Read the end that follows the last byte: then the checksum is looked at, and the connection is free.
@@ -101,3 +108,11 @@ class Reading:
         body, self._body = self._body, None
         if body is not None:
             body.close()
+
+
+def _size_of(answer: Any, label: str) -> int:
+    """Return how many bytes an answer is to have; without that, one that breaks off may look whole."""
+    size: int | None = answer.get("ContentLength")
+    if size is None:
+        raise UnreachableError(f"GetObject on {label}: the answer does not tell its size.")
+    return size

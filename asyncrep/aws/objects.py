@@ -41,6 +41,9 @@ _RETRY = RetryPolicy(attempts=6, patience=60.0)
 _MOST_REMOVED = 1000
 """The most names that one DeleteObjects takes."""
 
+_PASSING = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
+"""What becomes of single objects of a DeleteObjects, and says nothing of the next try."""
+
 
 class Objects:
     """The objects under one place in S3: a ``Storage``. Make one with ``open_objects``.
@@ -120,7 +123,8 @@ class Objects:
 
         async def attempt() -> ObjectHead:
             answer = await self._bucket.calls.head_object(**self._bucket.target, Key=self.place.under(name))
-            return ObjectHead(answer["ETag"], answer.get("Metadata", {}), answer["ContentLength"])
+            modified = answer["LastModified"].timestamp() if "LastModified" in answer else 0.0
+            return ObjectHead(answer["ETag"], answer.get("Metadata", {}), answer["ContentLength"], modified)
 
         try:
             return await self._retried("HeadObject", attempt)
@@ -274,22 +278,35 @@ class Objects:
             ServiceError: some could not be removed; the sentence names the first of them.
         """
         for start in range(0, len(names), _MOST_REMOVED):
+            await self._remove(list(names[start : start + _MOST_REMOVED]))
 
-            async def attempt(some: Sequence[str] = names[start : start + _MOST_REMOVED]) -> dict[str, Any]:
-                answer = await self._bucket.client.delete_objects(
-                    **self._bucket.target,
-                    Delete={"Objects": [{"Key": self.place.under(name)} for name in some], "Quiet": True},
-                )
-                return dict(answer)
+    async def _remove(self, names: list[str]) -> None:
+        """Remove as many as one request takes; what fails in passing, each by itself, is tried again."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - with the AWS libraries only
 
-            failed = (await self._retried("DeleteObjects", attempt)).get("Errors", [])
-            if failed:
-                first = failed[0]
-                raise ServiceError(
-                    f"DeleteObjects on {self.place}: {len(failed)} objects could not be removed, "
-                    f"{first['Key']!r} among them: {first['Code']}.",
-                    code=first["Code"],
-                )
+        keys = [self.place.under(name) for name in names]
+
+        async def attempt() -> list[Any]:
+            answer = await self._bucket.client.delete_objects(
+                **self._bucket.target,
+                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+            )
+            failed = answer.get("Errors", [])
+            passing = [each for each in failed if each["Code"] in _PASSING]
+            if passing and len(passing) == len(failed):
+                keys[:] = [each["Key"] for each in passing]
+                told: Any = {"Error": passing[0], "ResponseMetadata": {"HTTPStatusCode": 503}}
+                raise ClientError(told, "DeleteObjects")
+            return failed
+
+        failed = await self._retried("DeleteObjects", attempt)
+        if failed:
+            first = failed[0]
+            raise ServiceError(
+                f"DeleteObjects on {self.place}: {len(failed)} objects could not be removed, "
+                f"{first['Key']!r} among them: {first['Code']}.",
+                code=first["Code"],
+            )
 
     async def _under_condition(self, operation: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Run an attempt that has a condition: that there is no object any more fails it, too."""

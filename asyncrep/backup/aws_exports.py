@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from asyncrep.backup.entries import source_of
 from asyncrep.backup.export_chain import Span, continued, spelled
 from asyncrep.backup.file_lines import FileBackup
 from asyncrep.backup.layout import MANIFEST, read_dump_manifest
@@ -25,7 +26,7 @@ from asyncrep.errors import BackupError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from asyncrep.backup.layout import TableDescription
+    from asyncrep.backup.layout import DumpManifest, TableDescription
     from asyncrep.storage import Entry, Storage
 
 ROOT = "AWSDynamoDB"
@@ -59,12 +60,17 @@ class _ExportLine(msgspec.Struct):
 
 
 class _Export(NamedTuple):
-    """One export that has come to its end."""
+    """One export that has come to its end.
+
+    Attributes:
+        source: what it is of: the table's ARN; of an incremental folder, whose table nobody was asked for, the folder.
+    """
 
     name: str
     label: str
     summary: _Summary
     span: Span
+    source: str
 
 
 _read_summary = msgspec.json.Decoder(_Summary).decode
@@ -112,7 +118,7 @@ async def open_exports(root: Storage, label: str) -> FileBackup:
             exports.append(export)
     if not exports:
         raise BackupError(f"There is no export in {label} that has ended: none has a {SUMMARY}.")
-    _check_one_table(exports, label)
+    _check_one_source(exports, label)
     chosen = continued([export.span for export in exports], label)
     notes = [f"{root.name_of(name)} has no {SUMMARY}: it is left out." for name in unfinished]
     if len(chosen) > 1:
@@ -124,11 +130,18 @@ async def open_exports(root: Storage, label: str) -> FileBackup:
     return await _opened(root, [by_span[span] for span in chosen], label, notes)
 
 
-def _check_one_table(exports: Sequence[_Export], label: str) -> None:
-    tables = sorted({export.summary.table_arn for export in exports})
-    if len(tables) > 1:
-        named = ", ".join(table.rpartition("/")[2] for table in tables)
-        raise BackupError(f"{label} holds exports of several tables ({named}): name one of its exports.")
+def _check_one_source(exports: Sequence[_Export], label: str) -> None:
+    sources = sorted({export.source for export in exports})
+    if len(sources) > 1:
+        arns = [source for source in sources if source.startswith("arn:")]
+        tables = [arn.rpartition("/")[2] for arn in arns]
+        if len(set(tables)) < len(tables):  # in several Regions or accounts
+            tables = arns
+        others = [source or "one that is not told" for source in sources if source not in arns]
+        what = "tables or folders" if others else "tables"
+        raise BackupError(
+            f"{label} holds exports of several {what} ({', '.join([*tables, *others])}): name one of its exports."
+        )
 
 
 async def _export(root: Storage, name: str) -> _Export | None:
@@ -144,7 +157,9 @@ async def _export(root: Storage, name: str) -> _Export | None:
         raise BackupError(
             f"{root.name_of(name)} is in the format {summary.output_format}; only DYNAMODB_JSON can be read."
         )
-    return _Export(name, root.name_of(name), summary, _span(root.name_of(name), summary, where))
+    span = _span(root.name_of(name), summary, where)
+    source = summary.table_arn or await _our_source(root, name)
+    return _Export(name, root.name_of(name), summary, span, source)
 
 
 def _span(label: str, summary: _Summary, where: str) -> Span:
@@ -222,10 +237,20 @@ def _file(
     )
 
 
+async def _our_source(root: Storage, export: str) -> str:
+    ours = await _our_manifest(root, export)
+    return "" if ours is None else source_of(ours.table) or ours.source
+
+
 async def _description(root: Storage, export: _Export) -> TableDescription | None:
-    name = f"{export.name}/{OURS}"
+    ours = await _our_manifest(root, export.name)
+    return None if ours is None else ours.table
+
+
+async def _our_manifest(root: Storage, export: str) -> DumpManifest | None:
+    name = f"{export}/{OURS}"
     found = await root.get(name)
-    return None if found is None else read_dump_manifest(found[0], root.name_of(name)).table
+    return None if found is None else read_dump_manifest(found[0], root.name_of(name))
 
 
 def unwrap_export_line(number: int, text: bytes, file: str) -> Line:

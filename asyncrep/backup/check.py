@@ -75,6 +75,8 @@ async def diff_backup(
         raise UsageError(f"Nothing tells what the key of the items in {primary.label} is.")
     for backup in backups:
         _check(backup, schema)
+        if table is not None and isinstance(backup, FolderBackup):
+            backup.order_by(schema)
     live = _live(primary, table)
     with spill_folder() as folder:
         spills = _spills(folder, backups, table)

@@ -12,7 +12,7 @@ import msgspec
 from aiostream import stream
 
 from asyncrep.backup.dump_job import Done, done_before
-from asyncrep.backup.existing import find_existing, read_manifests
+from asyncrep.backup.existing import check_objects, find_existing, read_manifests
 from asyncrep.backup.export import Export
 from asyncrep.backup.forms import JsonLines
 from asyncrep.backup.layout import SegmentManifest, TableDescription, check_job_id, manifest_bytes
@@ -274,15 +274,16 @@ class _Dump:
     async def _conclude(self) -> None:
         """Write the manifest of the dump once all of its segments are whole, whoever has dumped them."""
         total, whole = self.before.total, self.whole
+        sizes = {entry.name: entry.size async for entry in self.place.entries()}
         if len(whole) < total:
-            names = [entry.name async for entry in self.place.entries()]
-            there = {index for name in names if (index := self.form.segment_of(name)) is not None}
+            there = {index for name in sizes if (index := self.form.segment_of(name)) is not None}
             if len(there) < total:
                 self._note(
                     f"So far the dump has {len(there):,} of its {total:,} segments; the last adds its manifest."
                 )
                 return
             whole = await read_manifests(self.place, self.form, there)
+        await check_objects(self.place, self.form, whole, sizes)
         await self.form.conclude(self.place, whole, self.table.label)
 
     def _note(self, message: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
 
 from asyncrep.backup.file_lines import FileBackup
 from asyncrep.backup.layout import (
@@ -13,11 +14,12 @@ from asyncrep.backup.layout import (
     segment_manifest_name,
     segment_of_manifest,
 )
+from asyncrep.backup.lines import is_marked
 from asyncrep.backup.reading import BackupFile
 from asyncrep.errors import BackupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping
 
     from asyncrep.backup.layout import DumpManifest, Part
     from asyncrep.storage import Entry, ObjectHead, Storage
@@ -48,6 +50,10 @@ async def open_dump(storage: Storage) -> FileBackup:
     known = {name: number for name in entries if (number := segment_of_manifest(name)) is not None}
     if known:
         await _tell_what_is_missing(storage, known, segments)
+    for number in segments:
+        _check_not_empty(storage.name_of(str(number)), entries[str(number)].size)
+    if segments:
+        await _check_is_not_ours(storage, str(segments[0]))
     files = [
         BackupFile(str(number), entries[str(number)].size, etag=entries[str(number)].etag)
         for number in segments
@@ -57,7 +63,12 @@ async def open_dump(storage: Storage) -> FileBackup:
 
 def _with_manifest(storage: Storage, manifest: DumpManifest, entries: Mapping[str, Entry]) -> FileBackup:
     files = [_part(storage, part, entries.get(part.name)) for part in manifest.parts]
-    return FileBackup(storage, "dump", files, description=manifest.table, items=manifest.items)
+    named = [int(file.name) for file in files]
+    if len(set(named)) < len(named):
+        raise BackupError(f"{storage.name_of(MANIFEST)} names a segment twice.")
+    others = sorted({int(name) for name in entries if SEGMENT.fullmatch(name)} - set(named))
+    notes = [f"{storage.name_of(MANIFEST)} does not name {_listed(others)}: left out."] if others else []
+    return FileBackup(storage, "dump", files, description=manifest.table, items=manifest.items, notes=notes)
 
 
 def _part(storage: Storage, part: Part, entry: Entry | None) -> BackupFile:
@@ -97,6 +108,22 @@ async def _tell_what_is_missing(storage: Storage, known: Mapping[str, int], segm
     )
 
 
+async def _check_is_not_ours(storage: Storage, name: str) -> None:
+    """Refuse a dump that backup-table has made and that has no manifests: it was ended before the first of them.
+
+    Raises:
+        BackupError: it is one.
+    """
+    pieces = cast("AsyncGenerator[bytes, None]", storage.read(name))
+    async with aclosing(pieces):
+        begin = await anext(pieces, b"")
+    if is_marked(begin):
+        raise BackupError(
+            f"The dump {storage.label} is not whole: asyncrep has made it, and there is no manifest of any of its "
+            "segments. A single segment can be restored by its own name."
+        )
+
+
 def _is_are(numbers: list[int]) -> str:
     return f"{'is' if len(numbers) == 1 else 'are'} {_listed(numbers)}"
 
@@ -125,6 +152,7 @@ async def open_snapshot(storage: Storage, name: str, head: ObjectHead) -> FileBa
     manifest_name = f"{name}.{MANIFEST}"
     found = await storage.get(manifest_name)
     if found is None:
+        _check_not_empty(label, head.size)
         file = BackupFile(name, head.size, etag=head.etag)
         return FileBackup(storage, "snapshot", [file], label=label)
     if SEGMENT.fullmatch(name) and manifest_name == segment_manifest_name(int(name)):
@@ -137,6 +165,16 @@ async def open_snapshot(storage: Storage, name: str, head: ObjectHead) -> FileBa
     return FileBackup(
         storage, "snapshot", [file], label=label, description=manifest.table, items=manifest.items
     )
+
+
+def _check_not_empty(label: str, size: int) -> None:
+    """Refuse what nobody can have meant as a backup, where no manifest says what it is to be.
+
+    Raises:
+        BackupError: it is what a full disk, or a command that failed, leaves behind.
+    """
+    if not size:
+        raise BackupError(f"{label} is empty: not even gzip is in it, as in a backup of no items.")
 
 
 def _segment(storage: Storage, name: str, head: ObjectHead, document: bytes) -> FileBackup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _OURS = f"{OURS}/"
 _EXPORTED = re.compile(r"data/(?:0|[1-9][0-9]{0,6})\.json\.gz", re.ASCII)
 """The objects of an export that asyncrep has made."""
+
+_TICK = timedelta(seconds=1)
+"""S3 tells whole seconds."""
 
 
 # ── Dumps ───────────────────────────────────────────────────────────────────────────────────────────
@@ -314,7 +317,10 @@ async def _with_verification(storage: Storage, found: Listed, by_name: Mapping[s
     if kept is None:
         return found
     if kept.removing:
-        return replace(found, state="removing") if found.state != "whole" else found
+        # What was written since is no rest of a removal: it may be a dump that has just been given the same name.
+        marked = datetime.fromtimestamp(by_name[found.note].modified, UTC)
+        is_newer = found.changed is not None and found.changed - marked >= _TICK
+        return found if is_newer or found.state == "whole" else replace(found, state="removing")
     return replace(found, verification=kept) if kept.objects == found.objects else found
 
 

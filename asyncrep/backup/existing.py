@@ -11,7 +11,7 @@ from asyncrep.errors import BackupError, UsageError
 from asyncrep.flow import stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from asyncrep.backup.forms import Form
     from asyncrep.backup.layout import SegmentManifest, TableDescription
@@ -56,11 +56,7 @@ async def find_existing(
     found = await read_manifests(place, form, wanted)
     for manifest in found:
         _check_belongs(manifest, segments[0].total, table, place)
-    return [
-        each
-        for each in found
-        if each.segment in ours and sizes.get(form.object_name(each.segment)) == each.stored_bytes
-    ]
+    return [each for each in found if each.segment in ours and _is_stored(form, each, sizes)]
 
 
 def _refuse_existing(
@@ -88,6 +84,36 @@ def _check_belongs(manifest: SegmentManifest, total: int, table: TableDescriptio
             f"The dump in {place.label} is cut into {manifest.segments} segments, not {total}: give the same "
             "number for all of its segments, or choose another name."
         )
+
+
+async def check_objects(
+    place: Storage, form: Form, segments: Iterable[SegmentManifest], sizes: Mapping[str, int]
+) -> None:
+    """Make sure that segments are as their manifests say, whoever has dumped them, and may have removed them since.
+
+    Args:
+        place: the dump's folder.
+        form: how it is written.
+        segments: their manifests.
+        sizes: of the objects, as a listing told them; it may have passed one by just before it was written.
+
+    Raises:
+        BackupError: the object of one is gone, or of another size.
+        ServiceError, StorageError: it could not be looked at.
+    """
+    for each in sorted(segments, key=lambda each: each.segment):
+        name = form.object_name(each.segment)
+        if _is_stored(form, each, sizes):
+            continue
+        head = await place.head(name)
+        if head is None or head.size != each.stored_bytes:
+            raise BackupError(
+                f"{place.name_of(name)} is missing, or not of the size that its manifest says: dump it again."
+            )
+
+
+def _is_stored(form: Form, manifest: SegmentManifest, sizes: Mapping[str, int]) -> bool:
+    return sizes.get(form.object_name(manifest.segment)) == manifest.stored_bytes
 
 
 async def read_manifests(place: Storage, form: Form, segments: Iterable[int]) -> list[SegmentManifest]:

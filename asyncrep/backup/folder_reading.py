@@ -11,7 +11,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
-from asyncrep.backup.folder_listing import present
+from asyncrep.backup.folder_listing import FolderObject, present
 from asyncrep.backup.lines import LONGEST_LINE
 from asyncrep.backup.object_naming import OBJECT_NAME, Naming
 from asyncrep.backup.reading import CHUNK_BYTES, BackupFile, Chunk, Line
@@ -19,11 +19,12 @@ from asyncrep.backup.soundness import problem_of
 from asyncrep.errors import BackupError, ServiceError
 from asyncrep.flow.stages import ahead, joined, mapped
 from asyncrep.flow.tasks import side_by_side
+from asyncrep.model import KeySchema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from asyncrep.backup.folder_listing import FolderObject, Listing
+    from asyncrep.backup.folder_listing import Listing
     from asyncrep.backup.layout import TableDescription
     from asyncrep.backup.reading import BackupKind
     from asyncrep.storage import Storage
@@ -41,6 +42,9 @@ _BATCH = 100
 
 _MOST_TRIES = 20
 """So many items are asked of which attributes the names are digests, before nobody is asked any more."""
+
+_AGAIN = "records with two objects"
+"""The last part of a folder: what may have been yielded before it was known which object counts."""
 
 _MOST_SUPERSEDED = 100_000
 """Records whose object under the other name is the newer one: their names are held in memory."""
@@ -75,8 +79,10 @@ class FolderBackup:
     skipped. Those in folders within this one are none of it.
 
     A record can have two objects, when its key has two attributes and two tools have written to the folder, each
-    naming it by another order of them. Then the one that was written later counts. (Where the later one is met
-    when the earlier one has been yielded already, both are, the later one last; see ``late``.)
+    naming it by another order of them. Then the one that was written later counts; of one second the one in the
+    order of the table's key. Where nobody tells it, that is the order that is not the alphabet's, which another
+    tool would not have chosen by itself. Where the later one is met when the earlier one may have been yielded
+    already, ``everything`` yields both, see ``late``; as a backup's file it comes once more, in a last phase.
 
     Attributes:
         estimate: about how many objects it has; None when nobody knows.
@@ -88,7 +94,7 @@ class FolderBackup:
     kind: BackupKind = "folder"
     description: TableDescription | None = None
     items: int | None = None
-    phases = 1
+    phases = 2
 
     def __init__(self, listing: Listing, estimate: int | None = None, storage: Storage | None = None) -> None:
         self.label = listing.label
@@ -97,20 +103,31 @@ class FolderBackup:
         self.late = 0
         self._doubled = 0
         self._listing = listing
-        self._files = [BackupFile(f"{part}…", 0) for part in listing.parts]
-        self._parts = dict(zip((file.name for file in self._files), listing.parts, strict=True))
+        self._parts = {f"{part}…": part for part in listing.parts}
+        self._files = [*(BackupFile(name, 0) for name in self._parts), BackupFile(_AGAIN, 0, phase=1)]
         self._unread = set(self._parts)
         self._slots = asyncio.Semaphore(_OBJECTS_AT_ONCE)
         self._naming: Naming | None = None
+        self._schema: KeySchema | None = None
         self._tries = 0
         self._superseded: set[str] = set()
         self._dropped: set[str] = set()
+        self._again: dict[str, Held] = {}
         self._nested: dict[str, int] = {}
 
     @property
     def files(self) -> Sequence[BackupFile]:
-        """Ranges of the objects' names."""
+        """Ranges of the objects' names; and last what of them may not count."""
         return self._files
+
+    @property
+    def has_superseded(self) -> bool:
+        """Whether there are objects that do not count, and that only this process knows not to."""
+        return bool(self._superseded)
+
+    def order_by(self, schema: KeySchema) -> None:
+        """Tell the key of the table, whose order counts."""
+        self._schema = schema
 
     @property
     def notes(self) -> list[str]:
@@ -135,7 +152,8 @@ class FolderBackup:
 
     async def chunks(self, file: BackupFile, *, skip: int = 0) -> AsyncGenerator[Chunk, None]:
         """Yield the items of a range; see ``reading.Backup.chunks``."""
-        async with aclosing(self._read([self._parts[file.name]])) as batches:
+        reading = self._read_again() if file.name == _AGAIN else self._read([self._parts[file.name]])
+        async with aclosing(reading) as batches:
             async for batch in batches:
                 lines = [self._line(held) for held in batch]
                 skipped, skip = lines[:skip], max(0, skip - len(lines))
@@ -149,6 +167,7 @@ class FolderBackup:
         self.late = self._doubled = 0
         self._nested.clear()
         self._dropped.clear()
+        self._again.clear()
         async with aclosing(self._read(self._listing.parts)) as batches:
             async for batch in batches:
                 yield batch
@@ -163,6 +182,23 @@ class FolderBackup:
         async with mapped(listed, self._fetch, _BATCHES_AT_ONCE, ordered=True).stream() as batches:
             async for batch in batches:
                 yield [held for held in batch if self._counts(held)]
+
+    async def _read_again(self) -> AsyncGenerator[list[Held], None]:
+        """Yield what counts of the records of which that was found out when both of their objects were on their way."""
+        doubtful = [held for twin, held in self._again.items() if held.is_stale or twin not in self._dropped]
+        for start in range(0, len(doubtful), _BATCH):
+            held = await side_by_side(self._settled(each) for each in doubtful[start : start + _BATCH])
+            yield [each for each in held if each is not None]
+
+    async def _settled(self, held: Held) -> Held | None:
+        """Read the object of a record that counts by now."""
+        assert held.twin is not None
+        async with self._slots:
+            found = held.found._replace(modified=await self._listing.changed(held.found.name) or 0.0)
+            changed = await self._listing.changed(held.twin)
+        if changed is not None and self._is_stale(found, changed):
+            found = FolderObject(held.twin, found.size, changed)
+        return await self._hold(found)
 
     async def _batches(self, part: str) -> AsyncGenerator[list[FolderObject], None]:
         """Cut a range into what is read together."""
@@ -228,7 +264,17 @@ class FolderBackup:
                 return
             if held.problem is None:
                 self._tries += 1
-                self._naming = Naming.found(held.found.name, held.image)
+                self._naming = self._naming_of(held)
+
+    def _naming_of(self, held: Held) -> Naming | None:
+        """Return the naming that gives an object its name, by the table's key if that is known to do it."""
+        name, schema = held.found.name, self._schema
+        if schema is not None:
+            orders = (schema, KeySchema(*reversed(schema.attributes)))
+            found = (order for order in map(Naming.of, orders) if order.fits(name, held.image))
+            if naming := next(found, None):
+                return naming
+        return Naming.found(name, held.image)
 
     def _judged(self, held: Held) -> Held:
         """Hold an object's name against its item; it may be the name that most of the others do not have."""
@@ -247,11 +293,20 @@ class FolderBackup:
             changed = await self._listing.changed(held.twin)
         if changed is None:
             return held._replace(twin=None)
-        if changed >= held.found.modified:
+        if self._is_stale(held.found, changed):
             self._superseded.discard(held.twin)  # it was not, if somebody has written it since it was
             return held._replace(is_stale=True)
         self._supersede(held.twin)
         return held
+
+    def _is_stale(self, found: FolderObject, changed: float) -> bool:
+        """Tell whether an object whose twin, in the order of most, was written at that time does not count."""
+        if changed != found.modified or self._naming is None:
+            return changed > found.modified
+        order = self._naming.keys.schema.attributes
+        if self._schema is not None:
+            return order == self._schema.attributes
+        return order[0].name > order[-1].name
 
     def _supersede(self, name: str) -> None:
         self._superseded.add(name)
@@ -270,8 +325,10 @@ class FolderBackup:
         if held.is_stale and held.twin not in self._dropped:
             self._doubled += 1
             return False
-        if held.is_stale or (held.twin is not None and self._came_first(held.twin, held.found.name)):
-            self.late += 1
+        if held.twin is not None:
+            self._again[held.twin] = held._replace(image=b"")
+            if held.is_stale or self._came_first(held.twin, held.found.name):
+                self.late += 1
         return True
 
     def _came_first(self, twin: str, name: str) -> bool:

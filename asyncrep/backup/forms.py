@@ -15,11 +15,12 @@ from asyncrep.backup.layout import (
     DumpManifest,
     dump_of,
     manifest_bytes,
+    read_dump_manifest,
     segment_manifest_name,
     segment_of_manifest,
 )
 from asyncrep.backup.lines import compact_lines
-from asyncrep.errors import ConditionFailedError
+from asyncrep.errors import BackupError, ConditionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,10 +108,25 @@ class JsonLines:
         await put_once(place, MANIFEST, dump_of(segments, source))
 
 
-async def put_once(place: Storage, name: str, manifest: SegmentManifest | DumpManifest) -> None:
-    """Write a manifest, unless another process has written the same one at the same time."""
+async def put_once(place: Storage, name: str, manifest: DumpManifest) -> None:
+    """Write a manifest, unless another process has written the same one at the same time.
+
+    One that tells of other objects is replaced: some were lost since, and were dumped again.
+    """
+    document = manifest_bytes(manifest)
     try:
-        await place.put(name, manifest_bytes(manifest), if_absent=True)
+        await place.put(name, document, if_absent=True)
     except ConditionFailedError:
-        if await place.get(name) is None:
+        found = await place.get(name)
+        if found is None:
             raise
+        if not _tells_of(found[0], place.name_of(name), manifest):
+            await place.put(name, document, if_match=found[1])
+
+
+def _tells_of(document: bytes, name: str, manifest: DumpManifest) -> bool:
+    """Whether what is stored is a manifest of the same objects; who has written it does not matter."""
+    try:
+        return read_dump_manifest(document, name).parts == manifest.parts
+    except BackupError:
+        return False

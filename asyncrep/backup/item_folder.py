@@ -14,12 +14,7 @@ from asyncrep.backup.object_naming import OBJECT_NAME, Naming
 from asyncrep.errors import ConditionFailedError
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.items.equality import decode_image, encode_image, same_value
-from asyncrep.items.incremental import (
-    Mark,
-    object_body,
-    object_name,
-    object_names,
-)
+from asyncrep.items.incremental import Mark, object_body, object_name, object_names
 from asyncrep.items.keys import KeyReader
 from asyncrep.model import Capacity, KeyedImage, Meter, Page
 from asyncrep.mutation import Delete, ItemAbsent, Outcome, Patch, Put
@@ -61,7 +56,8 @@ class ItemFolder:
     """The incremental folder of a table: a ``Source`` and a ``Destination``. Make one with ``folder_of_table``.
 
     Objects are named by their items' canonical keys (``asyncrep.items.incremental``). An object of the name that
-    dynamodb-replicator gave it is found as well; what is written is written under ours, which then counts.
+    dynamodb-replicator gave it is found as well; what is written is written under ours. Where there are both, the
+    one that was written later counts, and of one second ours.
 
     A write holds its precondition against the object, and puts or deletes it only as it was read, by its ETag.
     The mark that says which change an object holds stays with it: a record of the stream that is older than
@@ -150,12 +146,22 @@ class ItemFolder:
             return await self._find(key)
 
     async def _find(self, key: bytes) -> _Held | None:
-        """Return the object of an item, by whichever of its names it is found first."""
-        for name in object_names(key):
-            held = await self._look(name)
-            if held is not None:
-                return held
-        return None
+        """Return the object of an item; where there is one of each of its names, the one that counts."""
+        name, *others = object_names(key)
+        held = await self._look(name)
+        for other in others:
+            if await self._counts(other, beside=None if held is None else name):
+                return await self._look(other) or held
+        return held
+
+    async def _counts(self, other: str, *, beside: str | None) -> bool:
+        """Tell whether there is an object by the name that another tool gives, written later than the one by ours."""
+        self._meter.requests += 1
+        theirs = await self.storage.head(other)
+        if theirs is None or beside is None:
+            return theirs is not None
+        ours = await self.storage.head(beside)
+        return ours is None or theirs.modified > ours.modified
 
     async def _look(self, name: str) -> _Held | None:
         self._meter.requests += 1
@@ -214,20 +220,22 @@ class ItemFolder:
                     yield entry
 
     async def _page(self, segment: Segment, group: Sequence[Entry], *, keys_only: bool) -> Page:
-        items = await side_by_side(self._item(entry.name) for entry in group)
+        items = await side_by_side(self._item(entry) for entry in group)
         there = [item for item in items if item is not None]
         return Page(segment.index, [Raw(item.key) if keys_only else Raw(item.image) for item in there])
 
-    async def _item(self, name: str) -> KeyedImage | None:
+    async def _item(self, entry: Entry) -> KeyedImage | None:
         """Return the item of an object that is listed; None for one that is gone, or that does not count."""
         async with self._slots:
-            held = await self._look(name)
+            held = await self._look(entry.name)
             if held is None or held.image is None:
                 return None
             key = self.keys.key(held.image)
-            ours = object_name(key)
-            if name != ours and await self.storage.head(ours) is not None:
-                return None
+            ours, *others = object_names(key)
+            for name in {ours, *others} - {entry.name}:
+                head = await self.storage.head(name)
+                if head is not None and (head.modified, name == ours) > (entry.modified, entry.name == ours):
+                    return None
             return KeyedImage(key, held.image)
 
     # ── Writing ─────────────────────────────────────────────────────────────────────────────────────
@@ -248,7 +256,12 @@ class ItemFolder:
 
     async def _create(self, mutation: Put) -> Outcome:
         """Put an item where there is none; in place of an object that was found to hold none."""
-        name, body = object_name(mutation.key), object_body(mutation.image)
+        body = object_body(mutation.image)
+        name, *others = object_names(mutation.key)
+        for other in others:
+            there = await self._look(other)
+            if there is not None and there.image is not None:
+                return Outcome(applied=there.image == body)
         unsure = False
         etag: str | None = None
         for _ in range(_TRIES):
@@ -299,14 +312,13 @@ class ItemFolder:
     async def _replace(self, held: _Held, key: bytes, body: bytes) -> None:
         """Put an object in place of another, whose mark it keeps: under our name, whichever that one has."""
         name = object_name(key)
-        if held.name != name:
-            await self._put(name, body, None)
-            return
-        head = await self.storage.head(name)
+        head = await self.storage.head(held.name)
         if head is None or head.etag != held.etag:
-            raise ConditionFailedError(f"{self.storage.name_of(name)} has changed since it was read.")
-        mark = Mark.of(head.metadata)
-        await self._put(name, body, held.etag, None if mark is None else mark.metadata)
+            raise ConditionFailedError(f"{self.storage.name_of(held.name)} has changed since it was read.")
+        if held.name != name:
+            head = await self.storage.head(name)
+        mark = None if head is None else Mark.of(head.metadata)
+        await self._put(name, body, None if head is None else head.etag, mark.metadata if mark else None)
 
     async def _put(
         self, name: str, body: bytes, etag: str | None, metadata: Mapping[str, str] | None = None
@@ -339,9 +351,7 @@ class ItemFolder:
                 await self.storage.put(object_name(key), object_body(bytes(image)))
                 return
             for name in reversed(object_names(key)):
-                if (
-                    await self.storage.head(name) is not None
-                ):  # else a bucket would note a deletion of nothing
+                if await self.storage.head(name) is not None:  # a bucket notes deletions of nothing, too
                     await self.storage.delete(name)
 
 

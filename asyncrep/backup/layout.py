@@ -151,7 +151,9 @@ def dump_of(segments: list[SegmentManifest], source: str) -> DumpManifest:
     segments = sorted(segments, key=lambda each: each.segment)
     first = segments[0]
     if [each.segment for each in segments] != list(range(first.segments)) or any(
-        (each.segments, each.table.name) != (first.segments, first.table.name) for each in segments
+        (each.segments, each.table.name, each.table.arn)
+        != (first.segments, first.table.name, first.table.arn)
+        for each in segments
     ):
         raise BackupError(f"The segments of the dump {first.job} do not belong together.")
     return DumpManifest(

@@ -28,6 +28,8 @@ LONGEST_LINE = 16 * 1024 * 1024
 _LEVEL = 2  # of isal: about a gigabyte a second; level 3 takes many times as long for a little less
 _WINDOW_GZIP = 31
 _MAGIC = b"\x1f\x8b"
+_HEADER_BYTES = 10
+_MARKED_HEADER = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffasyncrep\0"  # RFC 1952: with a comment, which readers skip
 _PIECE = 1024 * 1024  # inflated at once: gzip may hold a thousand times what it is
 
 
@@ -58,11 +60,16 @@ def _compact(images: Sequence[Raw | bytes], *, one_writer: bool) -> Sequence[Raw
     return images
 
 
+def is_marked(begin: bytes) -> bool:
+    """Tell by its first bytes whether a file was written here: then there is to be a manifest of it, too."""
+    return begin.startswith(_MARKED_HEADER)
+
+
 class Deflater:
-    """Makes gzip of what is added, and checksums of that.
+    """Makes gzip of what is added, and checksums of that. Its header tells who wrote it.
 
     Args:
-        md5: also the one that AWS's exports have.
+        md5: also the one that AWS's exports have; those have no mark, as they are for readers of all kinds.
 
     Attributes:
         bytes: that were added.
@@ -96,6 +103,8 @@ class Deflater:
         return None if self._md5 is None else base64.b64encode(self._md5.digest()).decode()
 
     def _stored(self, data: bytes) -> bytes:
+        if data and not self.stored_bytes and self._md5 is None:
+            data = _MARKED_HEADER + data[_HEADER_BYTES:]
         self.stored_bytes += len(data)
         self._sha256.update(data)
         if self._md5 is not None:

@@ -131,7 +131,7 @@ class LocalFolder:
         path = self._path(name)
         with storing(path, "read"):
             told = await in_thread(file_at, path)
-        return None if told is None else ObjectHead(etag_of(told), {}, told.st_size)
+        return None if told is None else ObjectHead(etag_of(told), {}, told.st_size, told.st_mtime)
 
     async def get(self, name: str) -> tuple[bytes, str] | None:
         """Read a whole file; return what it holds and its ETag, None when there is none."""

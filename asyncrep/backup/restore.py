@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from asyncrep.backup.file_lines import FileBackup
+from asyncrep.backup.folder_reading import FolderBackup
 from asyncrep.backup.key_finding import described_schema
 from asyncrep.backup.report import RestoreReport
 from asyncrep.backup.restore_progress import Progress, Unit, kept
@@ -157,8 +158,10 @@ class _Restore:
         self.has_begun = False
         self._backup = backup
         # Where only the last state of a key may be written, and not over what was written just before.
-        has_twins = backup.kind == "folder" and table.settings.schema.range is not None
-        self._folds = mode == "only-missing" and (backup.phases > 1 or has_twins)
+        has_later = table.settings.schema.range is not None if backup.kind == "folder" else backup.phases > 1
+        self._folds = mode == "only-missing" and has_later
+        if isinstance(backup, FolderBackup):
+            backup.order_by(table.settings.schema)
         unit: Unit = "everything" if self._folds else "file" if backup.kind == "folder" else "line"
         self.progress = Progress(backup, unit=unit)
         self._limits = limits

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
+from asyncrep.backup.folder_reading import FolderBackup
 from asyncrep.backup.report import Refused
 from asyncrep.errors import AsyncrepError, JobError, UsageError
 from asyncrep.flow.tasks import beside
@@ -80,6 +81,7 @@ class Progress:
     """
 
     def __init__(self, backup: Backup, *, unit: Unit) -> None:
+        self._source = backup
         self._backup = fingerprint(backup)
         self._unit = unit
         self._lines: dict[str, int] = {}
@@ -151,11 +153,14 @@ class Progress:
         refused = [each for each in report.refused if each not in told_again]
         for name in _COUNTS_OF_LINES:
             counts[name] -= sum(getattr(done, name) for done in again)
-        if self._unit == "everything":
+        # Which objects of a folder do not count a run after this one would not know of the parts that it leaves out.
+        begins_anew = isinstance(self._source, FolderBackup) and self._source.has_superseded
+        if begins_anew or self._unit == "everything":
             counts |= dict.fromkeys(_COUNTS_OF_LINES, 0)
             refused = []
         lines = dict(self._lines) if self._unit == "line" else {}
-        saved = _Saved(self._backup, lines, sorted(self._whole), counts, refused, report.items)
+        whole = [] if begins_anew else sorted(self._whole)
+        saved = _Saved(self._backup, lines, whole, counts, refused, report.items)
         work: dict[str, Any] = msgspec.to_builtins(saved)
         return work
 

@@ -208,7 +208,9 @@ def entry_of(line: Line, file: str, keys: KeyReader) -> Entry | Refused:
         return replace(where, reason="No item has so many bytes.")
     try:
         key = keys.key(line.image)
-    except KeyFormatError as error:
+        if not line.image.isascii():
+            line.image.decode()  # JSON of another encoding may be taken for another text, and be written
+    except (KeyFormatError, UnicodeDecodeError) as error:
         problem = problem_of(line, keys) or str(error)
         return replace(where, reason=problem[0].upper() + problem[1:])
     return Entry(line, file, key, None if line.is_deletion else with_plain_numbers(line.image))

@@ -221,6 +221,7 @@ class _Backup:
         self.report: BackupReport | None = None
         self._table = reaching.place(table)
         self._place = _checked_place(place)
+        storing.check_used(self._place, job_place(dumping.job))
         self._segment = dumping.one_segment()
         self._format = dumping.chosen_format()
         self._limits = replace(pace.limits(), segments=dumping.segments)

@@ -33,17 +33,34 @@ def _counts(report: BackupReport) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=True)
     table.add_column(justify="right", style="bold")
     table.add_column()
+    is_lost = _is_snapshot(report) and not report.complete  # its one file is there as a whole, or not at all
     rows = [
-        (f"{report.items:,}", "items written", True),
-        (f"{report.skipped:,}", "items written by a run before this one", report.skipped > 0),
-        (f"{report.failed:,}", "objects that hold no item", report.failed > 0),
-        (f"{report.objects:,}", "objects" if report.objects != 1 else "object", True),
-        (spelled_size(report.stored_bytes), f"stored, of {spelled_size(report.bytes)}", True),
+        (f"{report.items:,}", f"{_of(report.items, 'item')} {'read' if is_lost else 'written'}", True),
+        (
+            f"{report.skipped:,}",
+            f"{_of(report.skipped, 'item')} written by a run before this one",
+            report.skipped > 0,
+        ),
+        (
+            f"{report.failed:,}",
+            "object that holds no item" if report.failed == 1 else "objects that hold no item",
+            report.failed > 0,
+        ),
+        (f"{report.objects:,}", _of(report.objects, "object"), not is_lost),
+        (spelled_size(report.stored_bytes), f"stored, of {spelled_size(report.bytes)}", not is_lost),
     ]
     for number, meaning, is_shown in rows:
         if is_shown:
             table.add_row(number, meaning)
     return table
+
+
+def _is_snapshot(report: BackupReport) -> bool:
+    return not report.segments
+
+
+def _of(number: int, noun: str) -> str:
+    return noun if number == 1 else f"{noun}s"
 
 
 def _effort(report: BackupReport) -> str:
@@ -64,10 +81,10 @@ def _effort(report: BackupReport) -> str:
 
 
 def _conclusion(report: BackupReport) -> Text:
+    if _is_snapshot(report) and report.failed:
+        return Text("No snapshot was made: a file of it would lack items.", style="bold red")
     if not report.complete:
         return Text("The backup is incomplete: what is not whole was taken back.", style="bold red")
-    if report.failed:
-        return Text("The backup lacks what could not be read.", style="bold red")
     if report.segment is not None:
         return Text(f"Segment {report.segment} of {report.segments:,} is whole.", style="bold green")
     return Text("The backup is whole.", style="bold green")

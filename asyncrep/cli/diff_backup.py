@@ -47,7 +47,7 @@ EPILOG = """
 
   asyncrep diff-backup dump/0 s3://my-bucket/snapshots/orders.gz --key id
 
-  zcat dump/* | asyncrep diff-backup - us-east-1/orders
+  zcat dump/0 dump/1 | asyncrep diff-backup - us-east-1/orders
 
 [bold]Exit codes[/bold]
 
@@ -151,6 +151,7 @@ def diff_backup(
         moment = None if at is None else read_moment(at)
         access = storing.access(tables.profile, tables.role_arn)
         target = table_of(other, tables) or BackupPlace(other, access)
+        storing.check_used(source, other if isinstance(target, BackupPlace) else None)
         if isinstance(target, BackupPlace):
             _check_two_backups(source, other, reading)
         elif key is not None:

@@ -197,7 +197,9 @@ class _Snapshot:
         """Tell whether the destination would be an object of the folder, or in a folder within it."""
         place = self._destination.place
         if isinstance(place, S3Place) and isinstance(self._folder, S3Place):
-            within = f"{place.prefix}/".startswith(self._folder.under(""))
+            # The folder's own name is no name for its snapshot, either: nobody could tell the two apart.
+            written = f"{place.under(self._destination.name).rstrip('/')}/"
+            within = written.startswith(self._folder.under(""))
             return place.bucket == self._folder.bucket and within
         return (
             isinstance(place, Path) and isinstance(self._folder, Path) and place.is_relative_to(self._folder)

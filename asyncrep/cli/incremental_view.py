@@ -48,9 +48,14 @@ def _counts(report: Report) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=True)
     table.add_column(justify="right", style="bold")
     table.add_column()
+    put = report.missing - report.failed
     rows = [
-        (report.scanned_primary, "items in the table", True),
-        (report.missing - report.failed, "objects put", True),
+        (
+            report.scanned_primary,
+            "item in the table" if report.scanned_primary == 1 else "items in the table",
+            True,
+        ),
+        (put, "object put" if put == 1 else "objects put", True),
         (report.matched + report.settled, "there already, and equal", False),
         (report.different, "there already, and brought up to date", False),
         (report.deleted, "deleted again: the table's item was deleted meanwhile", False),

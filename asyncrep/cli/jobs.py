@@ -161,16 +161,17 @@ def show(
     from asyncrep.jobs.listing import look_at  # noqa: PLC0415
 
     with exit_codes(verbose=verbose):
-        seen = run_async(look_at(job, _access([job], storing)))
+        access = _access([job], storing)
+        seen = run_async(look_at(job, access))
         if seen.state is None:
             raise UsageError(f"There is no job in {seen.place}; only its journal was kept.")
         from asyncrep.cli.jobs_view import details, show_job  # noqa: PLC0415
         from asyncrep.cli.render import result_console  # noqa: PLC0415
 
         if json:
-            _print(details(seen, seen.state))
+            _print(details(seen, seen.state, access))
         else:
-            show_job(result_console(), seen, seen.state)
+            show_job(result_console(), seen, seen.state, access)
 
 
 @app.command(
@@ -206,7 +207,7 @@ def remove_jobs(
 
         access = _access(jobs or (), storing)
         for seen in run_async(_remove(jobs, access, with_journal=with_journal, dry_run=dry_run)):
-            show_removed(result_console(), seen, with_journal=with_journal, dry_run=dry_run)
+            show_removed(result_console(), seen, with_journal=with_journal, dry_run=dry_run, access=access)
 
 
 def _access(names: Sequence[str], storing: S3Options) -> S3Access:
@@ -254,14 +255,15 @@ def merge(
 ) -> None:
     """Add up the summaries of jobs."""
     with exit_codes(verbose=verbose):
-        whole = run_async(_merge(jobs, _access(jobs, storing)))
+        access = _access(jobs, storing)
+        whole = run_async(_merge(jobs, access))
         if json:
             _print(whole.as_dict())
         else:
             from asyncrep.cli.jobs_view import show_merged  # noqa: PLC0415
             from asyncrep.cli.render import result_console  # noqa: PLC0415
 
-            show_merged(result_console(), whole)
+            show_merged(result_console(), whole, access)
         raise typer.Exit(exit_code(whole.report))
 
 

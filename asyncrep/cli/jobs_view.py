@@ -14,6 +14,7 @@ from rich.text import Text
 
 from asyncrep.cli.journals import undo_command
 from asyncrep.cli.render import plural, printable, say, show_summary
+from asyncrep.cli.storage_options import s3_arguments
 from asyncrep.flow.clock import SystemClock
 from asyncrep.jobs.job import spelled
 from asyncrep.jobs.listing import (
@@ -22,6 +23,7 @@ from asyncrep.jobs.listing import (
     journal_of,
     saved_at,
     segments_done,
+    sides_of,
     task_of,
     writes,
 )
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from asyncrep.jobs.mark import Mark
     from asyncrep.jobs.merge import Merged
     from asyncrep.model import Side
+    from asyncrep.options import S3Access
 
-_SIDES: tuple[Side, ...] = ("primary", "replica")
 _STYLES = {"running": "bold cyan", "interrupted": "yellow", "done": "green", "damaged": "bold red"}
 _COUNTS = (
     "scanned_primary", "scanned_replica", "matched", "settled", "missing", "different", "extraneous",
@@ -148,15 +150,15 @@ def _ago(moment: datetime) -> str:
 # ── One job ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def details(seen: Seen, state: State) -> dict[str, Any]:
-    """Return what ``jobs show --json`` prints."""
-    mark = state.mark
+def details(seen: Seen, state: State, access: S3Access | None = None) -> dict[str, Any]:
+    """Return what ``jobs show --json`` prints; ``access`` is how S3 was reached."""
+    mark, sides = state.mark, sides_of(state.options)
     return seen.as_dict() | {
         "options": state.options,
         "version": state.version,
         "work": state.work,
         "strategy": mark.strategy if mark else None,
-        "progress": [_progress(mark, index) for index in mark.segments] if mark else [],
+        "progress": [_progress(mark, sides, index) for index in mark.segments] if mark else [],
         "counts": mark.counts if mark else {},
         "undecided": len(mark.undecided) if mark else 0,
         "to_delete": mark.to_delete if mark else 0,
@@ -167,14 +169,20 @@ def details(seen: Seen, state: State) -> dict[str, Any]:
             for option, length in state.outputs.items()
             if state.options.get(option)
         ],
-        "command": command(seen.name, state.options),
+        "command": command(seen.name, state.options, access),
     }
 
 
-def _progress(mark: Mark, index: int) -> dict[str, Any]:
-    return {"segment": index} | {
-        side: {"key": _key(mark.at(side, index).key), "ended": mark.at(side, index).ended} for side in _SIDES
-    }
+def _progress(mark: Mark, sides: Sequence[Side], index: int) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "segment": index,
+        "primary": None,
+        "replica": None,
+    }  # what is not walked gets nowhere
+    for side in sides:
+        reached = mark.at(side, index)
+        told[side] = {"key": _key(reached.key), "ended": reached.ended}
+    return told
 
 
 def _key(key: str | None) -> Any:
@@ -186,8 +194,14 @@ def _key(key: str | None) -> Any:
         return key
 
 
-def command(name: str, options: Mapping[str, Any]) -> str:
-    """Return the command that goes on with a job, but for profiles and pace, which may be others."""
+def command(name: str, options: Mapping[str, Any], access: S3Access | None = None) -> str:
+    """Return the command that goes on with a job, but for the tables' profiles and the pace, which may be others.
+
+    Args:
+        name: the job's.
+        options: what it was begun with.
+        access: how S3 was reached to find it; of what its own options tell, they have the say.
+    """
     words = ["asyncrep", command_of(options)]
     endpoints: list[str] = []
     if options.get("COMMAND"):
@@ -202,15 +216,21 @@ def command(name: str, options: Mapping[str, Any]) -> str:
             continue
         for each in value if isinstance(value, list) else [value]:
             words += [option] if each is True else [option, str(each)]
-    return shlex.join([*words, *endpoints, "--job", name])
+    return shlex.join([*words, *endpoints, "--job", name, *_reaching(options, access)])
+
+
+def _reaching(options: Mapping[str, Any], access: S3Access | None) -> list[str]:
+    given = s3_arguments(access)
+    pairs = zip(given[::2], given[1::2], strict=True)
+    return [word for option, value in pairs if option not in options for word in (option, value)]
 
 
 def _is_given(value: Any) -> bool:
     return value is not None and value is not False and value != []
 
 
-def show_job(console: Console, seen: Seen, state: State) -> None:
-    """Print one job."""
+def show_job(console: Console, seen: Seen, state: State, access: S3Access | None = None) -> None:
+    """Print one job; ``access`` is how S3 was reached."""
     status = Text(seen.status, _STYLES.get(seen.status, ""))
     say(console, Text.assemble((printable(seen.name), "bold"), ": ", _task(state), ", ", status))
     facts = [
@@ -226,7 +246,7 @@ def show_job(console: Console, seen: Seen, state: State) -> None:
         *((f"{option} holds", f"{length:,} bytes") for option, length in state.outputs.items() if length),
     ]
     if journal := journal_of(state):
-        facts.append(("journal", f"{journal}; to take it back: {undo_command(journal)}"))
+        facts.append(("journal", f"{journal}; to take it back: {undo_command(journal, access)}"))
     for title, value in facts:
         say(console, f"  {title}: {value}")
     if state.mark is not None:
@@ -235,7 +255,7 @@ def show_job(console: Console, seen: Seen, state: State) -> None:
         _show_work(console, state.work)
     if seen.status == "interrupted":
         say(console, "To go on (profiles and the pace may be others than before):")
-        say(console, f"  {command(seen.name, state.options)}", "bold")
+        say(console, f"  {command(seen.name, state.options, access)}", "bold")
 
 
 def _when(stamp: str) -> str:
@@ -247,7 +267,7 @@ def _show_mark(console: Console, state: State, mark: Mark) -> None:
     done = segments_done(state)
     say(console, f"{done:,} of {plural(len(mark.segments), 'segment')} done, {mark.strategy}.")
     if not state.done:
-        console.print(_segments(mark))
+        console.print(_segments(mark, sides_of(state.options)))
     counts = [f"{mark.counts[name]:,} {name.replace('_', ' ')}" for name in _COUNTS if mark.counts.get(name)]
     say(console, f"Counted: {', '.join(counts) or 'nothing yet'}.")
     if not state.done:
@@ -265,14 +285,14 @@ def _show_work(console: Console, work: Mapping[str, Any]) -> None:
         say(console, f"Counted: {plural(work['items'], 'item')}.")
 
 
-def _segments(mark: Mark) -> Table:
-    """Return how far each segment is: the last key that was passed on each side."""
+def _segments(mark: Mark, sides: Sequence[Side]) -> Table:
+    """Return how far each segment is: the last key that was passed on each side that is walked."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold")
     table.add_column("segment", justify="right")
-    for side in _SIDES:
-        table.add_column(side, overflow="fold")
+    for side in sides:
+        table.add_column(side if len(sides) > 1 else "reached", overflow="fold")
     for index in mark.segments[:_SEGMENTS_SHOWN]:
-        table.add_row(f"{index:,}", *(_reached(mark, side, index) for side in _SIDES))
+        table.add_row(f"{index:,}", *(_reached(mark, side, index) for side in sides))
     if len(mark.segments) > _SEGMENTS_SHOWN:
         table.add_row("…", Text("--json has all of them", "dim"))
     return table
@@ -288,8 +308,10 @@ def _reached(mark: Mark, side: Side, index: int) -> Text:
 # ── What was removed, and what was added up ─────────────────────────────────────────────────────────
 
 
-def show_removed(console: Console, seen: Seen, *, with_journal: bool, dry_run: bool) -> None:
-    """Say what was removed of a job, and what was not."""
+def show_removed(
+    console: Console, seen: Seen, *, with_journal: bool, dry_run: bool, access: S3Access | None = None
+) -> None:
+    """Say what was removed of a job, and what was not; ``access`` is how S3 was reached."""
     verb = "Would remove" if dry_run else "Removed"
     how = f" ({seen.status})" if seen.status != "removed" else ""
     say(console, f"{verb} the job {seen.name}{how} in {seen.place}.")
@@ -297,14 +319,14 @@ def show_removed(console: Console, seen: Seen, *, with_journal: bool, dry_run: b
         if with_journal:
             say(console, f"{verb} its journal {journal}: what it wrote can no longer be taken back.")
         else:
-            say(console, f"Its journal is kept; to take back what it wrote: {undo_command(journal)}")
+            say(console, f"Its journal is kept; to take back what it wrote: {undo_command(journal, access)}")
     if seen.contents.others:
         names = ", ".join(map(repr, seen.contents.others[:5]))
         say(console, f"What else is there stays: {names}{', …' if len(seen.contents.others) > 5 else ''}.")
 
 
-def show_merged(console: Console, whole: Merged) -> None:
-    """Print the sum of several jobs."""
+def show_merged(console: Console, whole: Merged, access: S3Access | None = None) -> None:
+    """Print the sum of several jobs; ``access`` is how S3 was reached."""
     show_summary(
         console,
         whole.report,
@@ -319,7 +341,7 @@ def show_merged(console: Console, whole: Merged) -> None:
     for index, name in whole.unfinished.items():
         say(console, f"Segment {index} of {total:,} is not finished: {name}.", "bold red")
     for journal in whole.journals:
-        say(console, f"To take back what was written: {undo_command(journal)}", "dim")
+        say(console, f"To take back what was written: {undo_command(journal, access)}", "dim")
 
 
 def _ranges(indexes: Sequence[int]) -> str:

@@ -13,8 +13,6 @@ from asyncrep.flow.clock import SystemClock
 from asyncrep.location import parse_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from asyncrep.options import S3Access
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -39,12 +37,12 @@ def chosen_journal(given: str | None, table: str) -> str:
     return str(state_folder() / "journals" / name)
 
 
-def undo_command(journal: str, options: Sequence[str] = ()) -> str:
-    """Return the command that takes back what a journal holds, as a shell wants it."""
+def undo_command(journal: str, access: S3Access | None = None) -> str:
+    """Return the command that takes back what a journal holds, as a shell wants it; ``access`` is how S3 was reached."""
+    options = s3_arguments(access) if journal.startswith("s3://") else ()
     return shlex.join(["asyncrep", "undo", journal, *options])
 
 
 def where_noted(journal: str, what: str = "What was written", *, access: S3Access | None = None) -> str:
     """Say where a journal is and how it is used; ``access`` is how S3 was reached."""
-    options = s3_arguments(access) if journal.startswith("s3://") else ()
-    return f"{what} is noted in a journal; to take it back: {undo_command(journal, options)}"
+    return f"{what} is noted in a journal; to take it back: {undo_command(journal, access)}"

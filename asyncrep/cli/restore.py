@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import msgspec
 import typer
-from msgspec import Raw
 
 from asyncrep.cli.backup_check import BackupCheck, BackupPlace
 from asyncrep.cli.limits import LimitOptions
@@ -43,8 +41,9 @@ Write all items of a backup, SOURCE, into TABLE, at the full speed of batches or
 
 SOURCE is a dump, a snapshot, an incremental folder, an export of AWS (with those that follow it, in order), or - for
 JSON lines on standard input; dumps and folders of dynamodb-replicator, too. With --at an incremental folder in a bucket that
-keeps versions is restored as it was recorded at that moment. The backup is read to its end before anything is
-written, so nothing damaged is restored in part.
+keeps versions is restored as it was recorded at that moment. A place that holds more than one backup is no SOURCE: name
+the one that is meant. Dumps, snapshots and exports are read to their end before anything is written, so that nothing
+damaged is restored in part; a folder is read object by object, and what is no item is told.
 
 The table must be empty; --create makes it, as the dump describes it: key, indexes, billing, stream, TTL. Into a table
 that has data: --dry-run shows how it differs, --overwrite writes over items of the same keys and leaves all others,
@@ -61,7 +60,7 @@ EPILOG = """
 
   asyncrep restore s3://my-bucket/exports us-east-1/orders --write-percent 50 --job orders-back
 
-  zcat dump/* | asyncrep restore - us-east-1/orders --only-missing
+  zcat dump/0 dump/1 | asyncrep restore - us-east-1/orders --only-missing
 
 [bold]Exit codes[/bold]
 
@@ -298,12 +297,13 @@ class _Restore:
     async def _restore(self, bars: Observer) -> None:
         from asyncrep.backup.restore import restore as write  # noqa: PLC0415
         from asyncrep.cli.output import opened  # noqa: PLC0415
+        from asyncrep.cli.restore_view import refused_line  # noqa: PLC0415
 
         restoring, moment = self._restoring, self._moment
         observer = _Listener(self, bars)
         async with AsyncExitStack() as stack:
             kept = await self._open_job(stack)
-            line = cast("Callable[[Discrepancy], bytes]", _line)
+            line = cast("Callable[[Discrepancy], bytes]", refused_line)
             output = stack.enter_context(opened(restoring.output, line, kept))
             await self._begin_job(output, observer)
             for note in moment.notes if moment is not None else ():
@@ -393,15 +393,3 @@ def _spelled(seconds: float) -> str:
     from asyncrep.backup.point_in_time import moment  # noqa: PLC0415
 
     return moment(seconds)
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def _line(refused: Refused) -> bytes:
-    """Return an item that could not be written as one line of JSON."""
-    from asyncrep.cli.output import harmless  # noqa: PLC0415
-
-    key = None if refused.key is None else Raw(refused.key)
-    told = {"file": refused.file, "line": refused.line, "key": key, "reason": refused.reason}
-    return harmless(_encode(told)) + b"\n"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+from msgspec import Raw
 from rich.table import Table
 from rich.text import Text
 
+from asyncrep.cli.output import harmless
 from asyncrep.cli.render import SHOWN, plural, printable, result_console, say, spelled_size
 from asyncrep.cost.plan import usd
 
 if TYPE_CHECKING:
     from asyncrep.backup.report import Refused, RestoreReport
 
+_encode = msgspec.json.Encoder().encode
 _WORTH_TELLING = 0.0001  # dollars
 
 
@@ -90,3 +94,10 @@ def _conclusion(report: RestoreReport, *, ended: bool, goes_on: bool) -> Text:
         return Text("The restore is incomplete: nothing was written.", style="bold red")
     more = "" if goes_on else " Run it again with --overwrite, or with --only-missing, to restore the rest."
     return Text(f"The restore is incomplete.{more}", style="bold red")
+
+
+def refused_line(refused: Refused) -> bytes:
+    """Return an item that could not be written as one line of JSON."""
+    key = None if refused.key is None else Raw(refused.key)
+    told = {"file": refused.file, "line": refused.line, "key": key, "reason": refused.reason}
+    return harmless(_encode(told)) + b"\n"

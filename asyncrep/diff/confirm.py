@@ -144,9 +144,9 @@ def _judge(
         return Verdict(candidate, primary, replica, None, looks)
     found = discrepancy(candidate.key, primary, replica, candidate.segment)
     # What only the replica has is deleted by the replica's own TTL or not at all: then a delete was missed.
-    judged_by, settings = (
-        (replica, run.replica.settings) if primary is None else (primary, run.primary.settings)
-    )
+    # What a backup says of an item is old: it is no judge of one that is still there.
+    by_replica = primary is None or (run.fixed and replica is not None)
+    judged_by, settings = (replica, run.replica.settings) if by_replica else (primary, run.primary.settings)
     if is_expired(judged_by, settings.ttl_attribute, run.clock.now()):
         reason = f'Its TTL attribute "{settings.ttl_attribute}" is past.'
         return Verdict(candidate, primary, replica, found.moved(State.EXPIRED, reason), looks)

@@ -35,7 +35,7 @@ def object_names(key: bytes) -> tuple[str, ...]:
     """Return the names that the object of an item may have: ours, then that of the key in its other order.
 
     dynamodb-replicator takes the key's attributes in the order of their names, or as a record happens to have
-    them. Where there are both, ours is the one that asyncrep writes and reads.
+    them. asyncrep writes ours. Where there are both, the one that was written later counts; of one second, ours.
     """
     members = _decode_members(key)
     if len(members) == 1:

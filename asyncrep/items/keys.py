@@ -57,7 +57,7 @@ class KeyReader:
         """
         try:
             members = self._raw_members(image)
-        except (msgspec.MsgspecError, KeyError) as error:
+        except (msgspec.MsgspecError, KeyError, RecursionError) as error:
             raise KeyFormatError(f"An item has not the key {self.schema}: {error}.") from error
         for canonical, raw in zip(self._canonical, members, strict=True):
             if not canonical(raw):
@@ -81,8 +81,9 @@ def _canonical_attribute(raw: bytes | Raw, kind: str) -> bytes:
     """Decode one raw key value, ``{"N": "1.0"}``, and encode it canonically, ``{"N":"1"}``."""
     try:
         text = _decode_value(raw)[kind]
-    except (msgspec.MsgspecError, KeyError) as error:
-        raise KeyFormatError(f"A key attribute is not of type {kind}: {bytes(raw).decode()}") from error
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
+        told = bytes(raw).decode(errors="replace")
+        raise KeyFormatError(f"A key attribute is not of type {kind}: {told}") from error
     if kind == "N":
         text = canonical_number(text)
     elif kind == "B":

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asyncrep.flow.clock import Clock
     from asyncrep.jobs.job import State
     from asyncrep.jobs.store import JobStore
+    from asyncrep.model import Side
     from asyncrep.options import S3Access
 
 _WALK = "diff-tables"
@@ -97,6 +98,11 @@ def writes(options: Mapping[str, Any]) -> bool:
     return bool(options.get("--repair")) and not options.get("--dry-run")
 
 
+def sides_of(options: Mapping[str, Any]) -> tuple[Side, ...]:
+    """Return the sides that a job with these options walks: what is only filled is not."""
+    return ("primary",) if task_of(options) in _ONE_SIDED else ("primary", "replica")
+
+
 def segments_done(state: State) -> int:
     """Return how many of its segments a job has walked to their ends, on every side that it walks."""
     mark = state.mark
@@ -104,8 +110,8 @@ def segments_done(state: State) -> int:
         return int((state.work or {}).get("segments_done", 0))
     if state.done:
         return len(mark.segments)
-    sides = ("primary",) if task_of(state.options) in _ONE_SIDED else ("primary", "replica")
-    return sum(all(mark.at(side, index).ended for side in sides) for index in mark.segments)  # type: ignore[arg-type]
+    sides = sides_of(state.options)
+    return sum(all(mark.at(side, index).ended for side in sides) for index in mark.segments)
 
 
 def journal_of(state: State) -> str | None:

@@ -54,6 +54,16 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def backup_arguments(description: str | None) -> argparse.ArgumentParser:
+    """The same, for what is done with backups in S3, and where they are."""
+    parser = arguments(description)
+    parser.add_argument("--job", choices=("dump", "restore", "fill", "snapshot"), required=True)
+    parser.add_argument("--s3", required=True, help="URL of the canned S3")
+    parser.add_argument("--place", required=True, help="prefix in its bucket")
+    parser.add_argument("--name", required=True, help="of the backup, new for each run but that of a restore")
+    return parser
+
+
 def finished(items: int, **found: int) -> None:
     """Say that `items` were read or compared and how many discrepancies of each kind were found."""
     print(json.dumps({"items": items, "found": found}), flush=True)

@@ -20,11 +20,14 @@ _COUNT = b'"ScannedCount": '
 
 def main() -> None:
     """Run the command in this process and count the items of the files that it wrote."""
-    options = contest.arguments(__doc__).parse_args()
+    parser = contest.arguments(__doc__)
+    parser.add_argument("--keep", help="a folder for the dump, which is gone with the process otherwise")
+    options = parser.parse_args()
     dynamodump: Any = importlib.import_module("dynamodump.dynamodump")
     dynamodump.THREAD_START_DELAY = 0
     place = urlsplit(options.url)
-    with tempfile.TemporaryDirectory() as dump:
+    with tempfile.TemporaryDirectory() as passing:
+        dump = options.keep or passing
         where = ("--host", str(place.hostname), "--port", str(place.port), "-r", "us-east-1")
         credentials = ("--accessKey", "benchmark", "--secretKey", "benchmark")
         what = ("-m", "backup", "-s", "primary", "--dumpPath", dump, "--log", "WARNING")

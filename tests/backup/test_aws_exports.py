@@ -85,6 +85,14 @@ async def test_exports_of_several_tables_are_refused_by_name(tmp_path: Path) -> 
         await phases_of(tmp_path)
 
 
+async def test_tables_of_one_name_and_an_export_that_names_none_are_told_apart(tmp_path: Path) -> None:
+    elsewhere = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders"
+    put(tmp_path, export("1", FULL) | export("2", FULL, tableArn=elsewhere) | export("3", FULL, tableArn=""))
+    told = rf"several tables or folders \({elsewhere}, arn:aws:.*us-east-1.*/orders, one that is not told\)"
+    with pytest.raises(BackupError, match=told):
+        await phases_of(tmp_path)
+
+
 async def test_an_export_that_has_not_ended_is_refused_alone_and_left_out_among_others(
     tmp_path: Path,
 ) -> None:

@@ -120,6 +120,21 @@ async def test_what_ttl_has_deleted_since_is_expired_and_not_missing(
     assert (report.expired, report.missing) == (1, 1)
 
 
+async def test_an_item_whose_life_was_prolonged_in_the_table_since_is_different_and_not_expired(
+    endpoint: ScriptedDynamo, tmp_path: Path
+) -> None:
+    check = Checking.of(endpoint, ttl="until")
+    past = int(check.held.clock.now()) - HOUR
+    for name, until in (("prolonged", past + 2 * HOUR), ("over", past + 1)):
+        check.held.table.put(item(name, v=2, until=until))
+    put(tmp_path, our_dump([[item("prolonged", v=1, until=past), item("over", v=1, until=past)]]))
+    found, report = await check(tmp_path)
+    assert {each: record.state for each, record in found.items()} == {
+        key("prolonged"): State.FOUND, key("over"): State.EXPIRED
+    }  # fmt: skip
+    assert (report.expired, report.different) == (1, 1)
+
+
 # ── A folder that follows its table ─────────────────────────────────────────────────────────────────
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -195,3 +195,46 @@ async def test_segments_of_different_cuts_make_no_dump(endpoint: ScriptedDynamo,
     with pytest.raises(IncompleteBackupError, match="The segments of the dump x do not belong together"):
         await ours(job_id="x", segment=Segment(0, 2))
     assert "x/manifest.json" not in await ours.names()
+
+
+async def test_a_dump_of_which_a_segment_was_removed_meanwhile_is_not_called_whole(dumps: Dumps) -> None:
+    await dumps(job_id="x", segment=Segment(1, 2))
+    await dumps.storage.delete("x/1")
+    with pytest.raises(IncompleteBackupError, match=r"x/1 is missing, or not of the size"):
+        await dumps(job_id="x", segment=Segment(0, 2))
+    assert await dumps.names() == ["x/0", "x/0.manifest.json", "x/1.manifest.json"]
+
+
+class Pruned(LocalFolder):
+    """A folder in which somebody removes what is old, as soon as there is something else."""
+
+    def under(self, name: str) -> Pruned:
+        return Pruned(super().under(name).path)
+
+    async def put(self, name: str, data: bytes, **conditions: Any) -> str:
+        etag = await super().put(name, data, **conditions)
+        if len(list(self.path.glob("*.manifest.json"))) == 2:
+            (self.path / "0").unlink(missing_ok=True)
+        return etag
+
+
+async def test_neither_is_one_whose_first_segment_was_removed_while_it_ran(
+    endpoint: ScriptedDynamo, tmp_path: Path
+) -> None:
+    table_of(endpoint, items(40))
+    dumps = Dumps(endpoint, endpoint.table(NAME), Pruned(tmp_path))
+    with pytest.raises(IncompleteBackupError, match="x/0 is missing"):
+        await dumps(job_id="x")
+    assert "x/manifest.json" not in await dumps.names()
+
+
+async def test_segments_of_tables_of_one_name_in_two_regions_make_no_dump(dumps: Dumps) -> None:
+    await dumps(job_id="x", segment=Segment(2, 3))
+    await dumps(job_id="x", segment=Segment(1, 3))
+    other = (await dumps.body("x/2.manifest.json")).replace(
+        b'"arn": "arn', b'"arn": "elsewhere", "was": "arn'
+    )
+    await dumps.storage.put("x/2.manifest.json", other)
+    with pytest.raises(IncompleteBackupError, match="do not belong together"):
+        await dumps(job_id="x", segment=Segment(0, 3))
+    assert "x/manifest.json" not in await dumps.names()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,28 @@ async def test_what_was_replaced_since_is_dumped_again(dumps: Dumps, tmp_path: P
     report = await run(dumps, tmp_path)
     assert (report.items, report.skipped, report.objects) == (40, 0, 4)
     assert len(await dumps.items(str(report.job_id))) == 40
+
+
+@pytest.mark.parametrize("format", ["jsonl", "export"])
+async def test_a_manifest_of_what_was_replaced_since_does_not_stay(
+    dumps: Dumps, tmp_path: Path, format: str
+) -> None:
+    await interrupted(dumps, tmp_path, job_id="x", format=format)
+    await dumps(job_id="x", format=format, segment=Segment(3, 4))
+    folder, name, ours = (
+        ("x/", "3", "") if format == "jsonl" else ("AWSDynamoDB/x/", "data/3.json.gz", "asyncrep/")
+    )
+    before = await dumps.json(f"{folder}{ours}manifest.json")
+    await dumps.storage.delete(f"{folder}{name}")
+    dumps.table.items.clear()
+    await run(dumps, tmp_path, job_id="x", format=format)
+    (told,) = [
+        part for part in (await dumps.json(f"{folder}{ours}manifest.json"))["parts"] if part["name"] == name
+    ]
+    stored = await dumps.body(f"{folder}{name}")
+    assert told not in before["parts"]
+    assert (told["items"], told["stored_bytes"]) == (0, len(stored))
+    assert told["sha256"] == hashlib.sha256(stored).hexdigest()
 
 
 async def test_of_a_segment_apart_nothing_else_is_dumped(dumps: Dumps, tmp_path: Path) -> None:

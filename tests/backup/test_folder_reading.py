@@ -136,7 +136,7 @@ async def test_lines_can_be_skipped(scene: FolderScene) -> None:
     scene.put_all(made)
     async with scene.open() as objects:
         folder = await open_folder(objects)
-        [file] = folder.files
+        file, _ = folder.files
         whole = [line async for chunk in folder.chunks(file) for line in chunk.lines]
         rest = [line async for chunk in folder.chunks(file, skip=110) for line in chunk.lines]
     assert rest == whole[110:]
@@ -168,7 +168,7 @@ async def test_ranges_overlap_nowhere_and_leave_nothing_out(
         assert len(told) == len({name for name, _ in told}) == 108
         assert 60 < (folder.estimate or 0) < 160
         sixteen = FolderBackup(Present(objects, parts(50_000)))
-        assert len(sixteen.files) == 16
+        assert len(sixteen.files) == 17  # with what is read again
         assert sorted(await lines(sixteen), key=str) == sorted(told, key=str)
 
 

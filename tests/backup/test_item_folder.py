@@ -131,16 +131,6 @@ async def test_an_object_that_another_tool_named_is_found(storage: Storage) -> N
     assert await all_of(ours) == [image(made)]
 
 
-async def test_of_two_objects_of_an_item_ours_counts(storage: Storage) -> None:
-    old, new = ({"z": {"S": "z"}, "a": wire(b"a"), "v": wire(version)} for version in (1, 2))
-    ours = folder(storage, BY_Z_AND_A)
-    canonical = ours.key(image(new))
-    await storage.put(object_name(canonical), image(new))
-    await storage.put(object_name(image({"a": wire(b"a"), "z": {"S": "z"}})), image(old))
-    assert await held(ours, canonical) == {canonical: new}
-    assert await all_of(ours) == [image(new)]
-
-
 @pytest.mark.parametrize(
     "content", [b"", b"no item", b'{"id":"plain"}', b'{"id":{"S":"b"}}', b"\xff", b'{"v":{"S":"no key"}}']
 )

@@ -21,6 +21,7 @@ from asyncrep.backup.lines import (
     LineReader,
     compact_lines,
     export_lines,
+    is_marked,
 )
 from asyncrep.errors import BackupError
 
@@ -117,6 +118,16 @@ def test_an_item_of_400_kilobytes_that_is_megabytes_of_json_comes_back() -> None
     assert len(large) > 2_500_000
     stored = deflated([compact_lines([large, image(WIDE)])])
     assert read(cut(stored, range(0, len(stored), 1000))) == [(1, large), (2, image(WIDE))]
+
+
+@pytest.mark.parametrize("lines", [[], [b"one\n"], [b"x" * 3_000_000, b"\n"]])
+def test_what_is_written_here_is_known_by_its_first_bytes(lines: list[bytes]) -> None:
+    stored = deflated(lines)
+    assert is_marked(stored)
+    assert gzip.decompress(stored) == b"".join(lines)
+    export = Deflater(md5=True)
+    assert not is_marked(export.add(b"one\n") + export.finish())
+    assert not is_marked(gzip.compress(b"one\n"))
 
 
 def test_checksums_and_sizes_are_those_of_what_is_stored() -> None:

@@ -118,6 +118,7 @@ async def test_without_an_access_nothing_is_said(objects: Objects, proxy: S3Prox
         ({"bucket_owner": "12345"}, "12 digits"),
         ({"kms_key": "my key"}, "not a KMS key"),
         ({"endpoint_url": "localhost:9000"}, "must begin with http"),
+        ({"endpoint_url": "http://me:secret@localhost:9000"}, r"holds no user or password; [^@]*$"),
         ({"role_arn": "orders"}, "is not a role"),
     ],
 )

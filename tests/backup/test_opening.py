@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asyncrep.backup.layout import SegmentManifest, TableDescription, manifest_bytes
+from asyncrep.backup.lines import Deflater
 from asyncrep.backup.opening import open_backup
 from asyncrep.errors import BackupError, BucketNotFoundError, LocationError, UsageError
 from asyncrep.items.incremental import object_name
@@ -82,6 +83,15 @@ async def test_a_dump_of_ours_that_is_not_whole_is_refused(tmp_path: Path) -> No
         await lines_of(tmp_path)
 
 
+async def test_a_dump_of_ours_that_was_ended_before_its_first_manifest_is_refused(tmp_path: Path) -> None:
+    deflater = Deflater()
+    stored = deflater.add(jsonl(STOCK)) + deflater.finish()
+    put(tmp_path, {"0": stored})
+    with pytest.raises(BackupError, match="asyncrep has made it, and there is no manifest of any of its"):
+        await lines_of(tmp_path)
+    assert await lines_of(tmp_path / "0") == STOCK
+
+
 async def test_a_missing_or_shortened_part_is_found_before_anything_is_read(tmp_path: Path) -> None:
     objects = our_dump([STOCK[:10], STOCK[10:]])
     put(tmp_path, objects | {"1": objects["1"][:-3]})
@@ -107,6 +117,54 @@ async def test_a_manifest_that_is_none_is_refused(tmp_path: Path, document: byte
     put(tmp_path, our_dump([STOCK]) | {"manifest.json": document})
     with pytest.raises(BackupError, match=r"manifest\.json is not"):
         await lines_of(tmp_path)
+
+
+async def test_what_the_manifest_of_a_dump_does_not_name_is_told(tmp_path: Path) -> None:
+    put(tmp_path, our_dump([STOCK, STOCK]) | our_dump([STOCK]))
+    async with open_backup(str(tmp_path)) as backup:
+        assert [file.name for file in backup.files] == ["0"]
+        assert backup.notes == [f"{tmp_path / 'manifest.json'} does not name 1: left out."]
+
+
+async def test_a_manifest_cannot_name_a_segment_twice(tmp_path: Path) -> None:
+    objects = our_dump([STOCK, STOCK])
+    put(
+        tmp_path,
+        objects | {"manifest.json": objects["manifest.json"].replace(b'"name": "1"', b'"name": "0"')},
+    )
+    with pytest.raises(BackupError, match=r"manifest.json names a segment twice"):
+        await lines_of(tmp_path)
+
+
+async def test_an_empty_file_is_no_backup_of_no_items(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        {"file": b"", "dump/0": gzip.compress(jsonl(STOCK)), "dump/1": b"", "none": gzip.compress(b"")},
+    )
+    with pytest.raises(BackupError, match="file is empty: not even gzip is in it"):
+        await lines_of(tmp_path / "file")
+    with pytest.raises(BackupError, match="dump/1 is empty"):
+        await lines_of(tmp_path / "dump")
+    assert await lines_of(tmp_path / "none") == []
+
+
+async def test_which_of_several_backups_in_a_place_is_meant_is_asked(tmp_path: Path) -> None:
+    whole, exported = our_dump([STOCK]), export("1", [{"Item": each} for each in STOCK])
+    put(tmp_path / "a", {f"job/{name}": data for name, data in whole.items()} | exported)
+    with pytest.raises(
+        BackupError, match=r"a holds exports in .*/a/AWSDynamoDB, and the dump .*/a/job: name the one"
+    ):
+        await lines_of(tmp_path / "a")
+    put(tmp_path / "b", whole | {f"orders/{name}": data for name, data in folder_of(STOCK[:3]).items()})
+    with pytest.raises(
+        BackupError, match=r"b holds the incremental folder .*/b/orders, and the segments of a dump"
+    ):
+        await lines_of(tmp_path / "b", table_name="orders")
+    assert await lines_of(tmp_path / "b" / "manifest.json", table_name="orders") == STOCK
+    assert len(await lines_of(tmp_path / "b" / "orders")) == 3
+    put(tmp_path / "c", whole | exported)
+    with pytest.raises(BackupError, match=r"c holds exports in .*/c/AWSDynamoDB, and the segments of a dump"):
+        await lines_of(tmp_path / "c")
 
 
 async def test_a_single_file_is_a_snapshot_in_gzip_or_plain(tmp_path: Path) -> None:
@@ -171,7 +229,7 @@ async def test_a_moment_is_refused_for_what_has_no_history(tmp_path: Path) -> No
     put(tmp_path, our_dump([STOCK]))
     with pytest.raises(UsageError, match="--at is for incremental folders"):
         await lines_of(tmp_path, at=1.0)
-    with pytest.raises(UsageError, match="0 holds what it held when it was written"):
+    with pytest.raises(UsageError, match=r"0 holds what it held when it was written"):
         await lines_of(tmp_path / "0", at=1.0)
 
 
@@ -189,9 +247,18 @@ async def test_places_in_s3_are_told_apart_likewise(bucket: Bucket) -> None:
         "exports/AWSDynamoDB", "exports/AWSDynamoDB/1", "exports/AWSDynamoDB/1/manifest-summary.json",
     ):  # fmt: skip
         assert await lines_of(f"s3://{bucket.name}/{place}") == STOCK, place
-    assert await lines_of(f"s3://{bucket.name}/empty") == []
+    with pytest.raises(BackupError, match="empty is empty"):
+        await lines_of(f"s3://{bucket.name}/empty")
     with pytest.raises(BackupError, match="nothing is there"):
         await lines_of(f"s3://{bucket.name}/none")
+
+
+async def test_a_slash_at_the_end_tells_a_folder_from_an_object_of_its_name(bucket: Bucket) -> None:
+    bucket.put("orders", gzip.compress(jsonl(STOCK)))
+    for name, data in folder_of(STOCK[:3]).items():
+        bucket.put(f"orders/{name}", data)
+    assert len(await lines_of(f"s3://{bucket.name}/orders")) == 30
+    assert len(await lines_of(f"s3://{bucket.name}/orders/")) == 3
 
 
 async def test_a_whole_bucket_can_be_a_dump_or_hold_nothing(bucket: Bucket) -> None:

@@ -199,6 +199,29 @@ async def test_damage_that_is_found_while_writing_makes_the_restore_incomplete(
     assert not caught.value.report.complete
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"id":{"S":"\xff"}}', "It is not JSON: 'utf-8'"),
+        (b'{"id":{"S":"\xff\\n"}}', "It is not JSON: 'utf-8'"),
+        (b'{"id":{"S":"a"},"more":{"S":"\xc3"}}', "It is not JSON: 'utf-8'"),
+        (
+            b'{"id":{"S":"a"},"more":' + b'{"L":[' * 5000 + b"]}" * 5000 + b"}",
+            "It is not JSON: maximum recursion",
+        ),
+    ],
+)
+async def test_a_line_that_was_not_checked_and_cannot_be_sent_is_told_and_the_rest_goes_in(
+    restoring: Restoring, tmp_path: Path, line: bytes, reason: str
+) -> None:
+    put(tmp_path, {"lines": line + b"\n" + jsonl([item("b")])})
+    report = await restoring(tmp_path / "lines", check_first=False)
+    assert (restoring.items, report.written, report.failed) == ([item("b")], 1, 1)
+    [refused] = report.as_dict()["refused"]
+    assert refused["line"] == 1
+    assert refused["reason"].startswith(reason)
+
+
 async def test_a_table_with_another_key_than_the_dump_describes_is_refused(
     restoring: Restoring, tmp_path: Path
 ) -> None:

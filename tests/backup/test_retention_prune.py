@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -144,3 +145,21 @@ async def test_one_that_vanished_meanwhile_is_no_error(tmp_path: Path) -> None:
     await remove_backups(storage, [backup], clock=VirtualClock())
     await remove_backups(storage, [replace(backup)], clock=VirtualClock())
     assert names(tmp_path) == set()
+
+
+async def test_a_dump_of_the_name_of_one_that_was_half_removed_is_not_taken_for_what_is_left(
+    tmp_path: Path,
+) -> None:
+    made = dump("j")
+    write(tmp_path, made)
+    storage: Any = Interrupted(tmp_path, 5)
+    with pytest.raises(StorageError, match="interruption"):
+        await remove_backups(storage, await chosen(storage, "j"), clock=VirtualClock())
+    assert names(tmp_path) == {"j/verification.json"}
+    [left] = await find_backups(LocalFolder(tmp_path))
+    assert left.state == "removing"
+    write(tmp_path, {name: made[name] for name in ("j/0", "j/0.manifest.json")})
+    marked = (tmp_path / "j/verification.json").stat().st_mtime
+    os.utime(tmp_path / "j/0", (marked + 2, marked + 2))
+    [under_way] = await find_backups(LocalFolder(tmp_path))
+    assert under_way.state == "incomplete"

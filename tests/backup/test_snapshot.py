@@ -157,6 +157,25 @@ async def test_an_export_has_the_layout_of_aws(scene: FolderScene) -> None:
     assert [json.loads(line.image) for line in lines] == sorted(made, key=name_of)
 
 
+async def test_exports_of_two_folders_are_no_exports_of_one_table(scene: FolderScene) -> None:
+    scene.put(item("a"))
+    other = FolderScene(scene.bucket, "incr/users")
+    other.put(item("b"))
+    place = f"s3://{scene.bucket.name}/snapshots"
+    await make(scene, format="export", clock=VirtualClock(START))
+    await make(scene, format="export", clock=VirtualClock(START + 5))
+    async with open_backup(place) as backup:
+        assert backup.items == 1  # of the later one
+    await make(other, format="export", clock=VirtualClock(START + 9))
+    folders = ", ".join(f"s3://{scene.bucket.name}/incr/{name}" for name in ("orders", "users"))
+    with pytest.raises(BackupError) as caught:
+        async with open_backup(place):
+            pass
+    assert str(caught.value) == (
+        f"{place} holds exports of several tables or folders ({folders}): name one of its exports."
+    )
+
+
 async def test_a_new_snapshot_takes_the_place_of_the_old_one(scene: FolderScene) -> None:
     scene.put(item("a"))
     await make(scene)

@@ -119,6 +119,10 @@ def test_what_cannot_be_is_told_in_one_sentence(cli: Cli, bucket: Bucket) -> Non
         (place, "--read-units", "0"): (2, "Read units must be above zero, not 0.0."),
         ("-",): (2, "A dump is a folder of files: it cannot be written to stdout."),
         ("s3:/x",): (2, '"s3:/x" is not a place in S3; write it as s3://BUCKET/PREFIX.'),
+        ("d", "--kms-key", "alias/x"): (
+            2,
+            "--kms-key has an effect only on what is kept in S3, and nothing is.",
+        ),
         ("s3://no-such-bucket/x",): (3, "There is no S3 bucket for s3://no-such-bucket/x."),
         ("file/x",): (3, f"{cli.folder}/file cannot be opened: Not a directory."),
     }

@@ -179,6 +179,12 @@ def test_what_has_no_effect_or_no_meaning_exits_2(cli: Cli) -> None:
         ("dump", TABLE, "--at", "yesterday"): '"yesterday" is no time: write it as 2026-01-02T03:04:05Z',
         ("dump", TABLE, "--output", "-", "--json"): "Only one of --output - and --json can have stdout.",
         ("s3:/bucket", TABLE): "is not a place in S3",
+        (
+            "dump",
+            TABLE,
+            "--bucket-owner",
+            "123456789012",
+        ): "--bucket-owner has an effect only on what is kept in S3",
     }
     runs = cli.each(*(("diff-backup", *arguments) for arguments in commands))
     for ran, told in zip(runs, commands.values(), strict=True):

@@ -107,6 +107,11 @@ def test_an_interrupted_backfill_is_gone_on_with(
         assert "The run is incomplete: it ended before every item had its object." in first.stdout
         assert "The same command goes on with the job, which is kept in" in first.stderr
     assert "incremental-backfill" in cli("jobs", "list").stdout
+    shown, told = cli.each(("jobs", "show", "fill"), ("jobs", "show", "fill", "--json"))
+    table_of_segments = [line.split() for line in shown.stdout.splitlines()]
+    assert ["segment", "reached"] in table_of_segments
+    assert "replica" not in shown.stdout
+    assert [each["replica"] for each in json.loads(told.stdout)["progress"]] == [None, None]
     second = cli(*fill, "--json")
     assert second.code == 0
     assert (second.summary["scanned_primary"], second.summary["complete"]) == (40, True)

@@ -151,6 +151,21 @@ def test_an_object_that_is_no_item_is_exit_3_and_nothing_is_written(scene: Folde
     assert not [name for name in scene.bucket.names() if name.startswith("snapshots/")]
 
 
+def test_a_snapshot_that_failed_is_summed_up_without_what_was_not_kept(scene: FolderScene, run: Cli) -> None:
+    scene.put(item("a"))
+    scene.put(b"x", "README")
+    target = f"s3://{scene.bucket.name}/snapshots/orders"
+    ran = run(SNAPSHOT, source(scene), target)
+    assert ran.code == 3
+    heading, read, failed, _, conclusion = [line.strip() for line in ran.stdout.splitlines() if line]
+    assert (heading, read, failed) == (
+        f"{source(scene)} → {target}",
+        "1  item read",
+        "1  object that holds no item",
+    )
+    assert conclusion == "No snapshot was made: a file of it would lack items."
+
+
 def test_wrong_usage_is_exit_2_and_says_why_in_one_sentence(scene: FolderScene, run: Cli) -> None:
     scene.put(item("a"), at=1)
     bucket = f"s3://{scene.bucket.name}"
@@ -161,6 +176,7 @@ def test_wrong_usage_is_exit_2_and_says_why_in_one_sentence(scene: FolderScene, 
         "it would look like a part of another backup": (source(scene), f"{bucket}/snapshots/12"),
         "cannot be written to stdout": (source(scene), "-"),
         "has to be written to another place": (source(scene), f"{source(scene)}/snapshot"),
+        "orders is what is read": (source(scene), source(scene)),
         "There are folders in it: orders.": (f"{bucket}/incr", to),
         "nothing is there": (f"{bucket}/incr/order", to),
         "There is no format": (source(scene), to, "--format", "csv"),

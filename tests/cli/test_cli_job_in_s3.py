@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,33 @@ async def test_a_job_in_s3_goes_on(
     assert cli("jobs", "remove", place, "--with-journal").code == 0
     assert await names(moto_url, bucket) == []
     assert cli("jobs", "show", place).sentence == f"There is no job in {place}."
+
+
+async def test_what_jobs_suggests_reaches_s3_as_jobs_itself_did(
+    cli: Cli, endpoint: ScriptedDynamo, bucket: str, moto_url: str
+) -> None:
+    drifted(endpoint)
+    endpoint.on("Scan", times=None).delay(0.01)
+    del cli.environment["AWS_ENDPOINT_URL_S3"]
+    reaching = ("--s3-endpoint", moto_url, "--bucket-owner", "123456789012")
+    repair = (*command(bucket, "--repair"), *reaching)
+    run_until(cli, endpoint, Moment("UpdateItem", 3), TERM, repair)
+    place = f"s3://{bucket}/a b/../nightly"
+    shown, told = cli.each(("jobs", "show", place, *reaching), ("jobs", "show", place, "--json", *reaching))
+    goes_on = json.loads(told.stdout)["command"]
+    assert goes_on.endswith(shlex.join(["--job", place, *reaching]))
+    assert f"  {goes_on}" in shown.stdout.splitlines()
+    again = cli.shell(f"{goes_on} --json")
+    assert (again.code, again.summary["repaired"]) == (0, 30), again.stderr
+
+    undo = shlex.join(["asyncrep", "undo", again.summary["journal"], *reaching])
+    shown, merged, removed = cli.each(
+        ("jobs", "show", place, *reaching),
+        ("jobs", "merge", place, *reaching),
+        ("jobs", "remove", place, *reaching),
+    )
+    assert [undo in ran.stdout for ran in (shown, merged, removed)] == [True, True, True]
+    assert cli.shell(f"{undo} --dry-run").code == 0
 
 
 async def test_what_is_not_the_jobs_stays_in_the_bucket(

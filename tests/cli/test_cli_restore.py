@@ -66,6 +66,19 @@ def test_the_summary_for_programs_is_one_object(cli: Cli) -> None:
 
 
 @pytest.mark.usefixtures("dump")
+def test_which_backup_of_a_place_is_meant_is_asked_before_anything_is_written(
+    cli: Cli, table: ScriptedTable
+) -> None:
+    put(cli.folder, export("1", [{"Item": each} for each in STOCK]))
+    ran = cli("restore", ".", TABLE)
+    assert (ran.code, ran.stdout, held(table)) == (2, "", [])
+    assert ran.sentence == (
+        f"{cli.folder} holds exports in {cli.folder}/AWSDynamoDB, and the dump {cli.folder}/dump: name the one that "
+        "is meant."
+    )
+
+
+@pytest.mark.usefixtures("dump")
 def test_into_a_table_with_data_only_as_was_asked_for(cli: Cli, table: ScriptedTable) -> None:
     table.put(item("k001", n=2))
     table.put(item("mine"))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -74,8 +75,8 @@ def run(program: str, url: str) -> str:
     return done.stdout
 
 
-def test_the_readme_has_three_python_examples_and_one_of_toml() -> None:
-    assert [len(blocks(language)) for language in ("python", "toml")] == [3, 1]
+def test_the_readme_has_four_python_examples_and_one_of_toml() -> None:
+    assert [len(blocks(language)) for language in ("python", "toml")] == [4, 1]
 
 
 def test_the_example_in_python_finds_and_repairs(moto: Engine) -> None:
@@ -104,8 +105,14 @@ def test_the_example_of_a_worker_follows_until_it_is_told_to_stop(moto: Engine, 
     assert stdout == "1 records read, 1 items written\n"
 
 
+def test_the_example_of_a_backup_restores_what_is_missing(moto: Engine) -> None:
+    with urlopen(Request(f"{moto.url}/my-bucket", method="PUT"), timeout=10):
+        lines = run(blocks("python")[2], moto.url).splitlines()
+    assert lines == ["42 items dumped", "1 items restored, 2 differ"]
+
+
 def test_the_example_of_a_split_table_reads_what_it_wrote(moto: Engine) -> None:
-    lines = run(blocks("python")[2], moto.url).splitlines()
+    lines = run(blocks("python")[3], moto.url).splitlines()
     assert lines[0] == "12"
     assert len(lines) == 1 + 43
 

@@ -58,7 +58,7 @@ class Bucket:
 
         S3 tells versions and marks in two lists, with times in whole seconds: so moto is asked, of this process.
         """
-        versions = s3_backends[ACCOUNT]["aws"].buckets[self.name].keys.getlist(name)
+        versions = s3_backends[ACCOUNT]["aws"].buckets[self.name].keys.getlist(name) or []
         return [GONE if isinstance(each, FakeDeleteMarker) else json.loads(each.value) for each in versions]
 
     def empty(self) -> None:
@@ -73,15 +73,15 @@ class Bucket:
 
 
 @contextmanager
-def seconds_apart() -> Iterator[None]:
+def seconds_apart(begin: datetime | None = None) -> Iterator[None]:
     """Let everything that moto's S3 keeps from now on be a second newer than what came before.
 
     S3 tells times in whole seconds. It tells what came to be in one second in the right order; moto, which tells
     versions and marks of deletions in two lists, does not.
     """
-    begin = datetime.now(UTC).replace(tzinfo=None)
+    first = (begin or datetime.now(UTC)).replace(tzinfo=None)
     seconds = count()
-    with patch("moto.s3.models.utcnow", lambda: begin + timedelta(seconds=next(seconds))):
+    with patch("moto.s3.models.utcnow", lambda: first + timedelta(seconds=next(seconds))):
         yield
 
 

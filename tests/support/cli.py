@@ -125,6 +125,7 @@ class Cli:
         *commands: tuple[str, ...],
         environments: Iterable[Mapping[str, str]] | None = None,
         started: Callable[[subprocess.Popen[str]], None] = lambda _: None,
+        patience: float = PATIENCE_SECONDS,
     ) -> list[Ran]:
         """Run several one after the other in a single process, which saves the start-up of all but one.
 
@@ -135,7 +136,7 @@ class Cli:
         other.program = (sys.executable, "-c", _ONE_BY_ONE)
         with other.start(stdin=subprocess.PIPE) as process:
             started(process)
-            stdout, stderr = process.communicate(json.dumps(runs), timeout=PATIENCE_SECONDS)
+            stdout, stderr = process.communicate(json.dumps(runs), timeout=patience)
         assert process.returncode == 0, stderr
         return [Ran(*ran) for ran in json.loads(stdout)]
 

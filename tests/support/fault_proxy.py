@@ -12,6 +12,7 @@ came before: not from the order in which requests that are under way together ar
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import random
 import re
@@ -176,6 +177,12 @@ class FaultProxy:
         """Refuse every request from now on."""
         self._refusal = Answer.refusal(code, message)
 
+    def mend(self) -> None:
+        """Let every request pass from now on, and come back undamaged."""
+        self._refusal = None
+        self._faults.clear()
+        self._leave = 0.0
+
     def at(
         self,
         number: int,
@@ -249,7 +256,9 @@ class FaultProxy:
         return await self._pass_on(seen)
 
     async def _pass_on(self, seen: Seen) -> Answer:
-        async with self._session.post(f"{self.upstream}/", data=seen.body, headers=seen.headers) as answer:
+        async with self._session.post(
+            f"{self.upstream}/", data=io.BytesIO(seen.body), headers=seen.headers
+        ) as answer:
             body = await answer.read()
         self.carried_out[seen.operation] += 1
         for moment in self._moments:

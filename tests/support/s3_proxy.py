@@ -25,6 +25,7 @@ _QUERIES = {
     ("PUT", "partNumber"): "UploadPart",
     ("POST", "uploadId"): "CompleteMultipartUpload",
     ("DELETE", "uploadId"): "AbortMultipartUpload",
+    ("GET", "uploads"): "ListMultipartUploads",
     ("GET", "versions"): "ListObjectVersions",
     ("GET", "list-type"): "ListObjectsV2",
     ("POST", "delete"): "DeleteObjects",
@@ -123,17 +124,16 @@ class S3Proxy:
         self.seen[operation] += 1
         self.headers[operation].append(request.headers)
         self.body_bytes[operation].append(len(body))
-        waiting = self._faults[operation]
-        fault = waiting.popleft() if waiting else None
+        fault = self._fault_of(operation, request)
         match fault:
             case Refuse(status, code):
                 refusal = f"<Error><Code>{code}</Code><Message>By the proxy</Message></Error>"
                 return web.Response(status=status, text=refusal, content_type="application/xml")
             case Lose(carried_out=False):
-                return _reset(request)
+                return reset(request)
         status, headers, answer = await self._pass_on(request, body)
         if isinstance(fault, Lose):
-            return _reset(request)
+            return reset(request)
         if isinstance(fault, Hold):
             fault.arrived.set()
             await fault.go.wait()
@@ -143,6 +143,11 @@ class S3Proxy:
             return await _send_part(request, status, headers, answer, fault.after)
         headers.pop("Content-Length", None)
         return web.Response(status=status, headers=headers, body=answer)
+
+    def _fault_of(self, operation: str, _: web.Request, /) -> Fault | None:
+        """What a request meets with, which has been read."""
+        waiting = self._faults[operation]
+        return waiting.popleft() if waiting else None
 
     async def _pass_on(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
         kept = {name: value for name, value in request.headers.items() if name.lower() not in _HOPS}
@@ -161,14 +166,16 @@ async def _send_part(
     await response.prepare(request)
     await response.write(body[:after])
     transport: Any = request.transport
-    transport.close()
+    if transport is not None:
+        transport.close()
     return response
 
 
-def _reset(request: web.Request) -> web.Response:
+def reset(request: web.Request) -> web.Response:
     """End a connection without an answer."""
     transport: Any = request.transport
-    end = transport.get_extra_info("socket")
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+    if transport is not None:  # else whoever asked has gone
+        end = transport.get_extra_info("socket")
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
     return web.Response()

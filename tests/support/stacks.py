@@ -10,6 +10,7 @@ CLUSTER = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/main"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
 REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/tools/asyncrep"
 ROLE = "arn:aws:iam::210987654321:role/Replicate"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
 
 _CODE = {"CodeBucket": "code", "CodeKey": "asyncrep.zip"}
 _FUNCTION = {"StreamArn": STREAM, "ReplicaRegion": "eu-west-1", **_CODE}
@@ -71,7 +72,9 @@ MOST = {
         **LEAST["backup"],
         **_WATCHED,
         "Bucket": "backups-of-ours",
+        "BucketOwner": ACCOUNT,
         "Prefix": "incremental/daily",
+        "KmsKey": KEY,
         "KeyOrder": "id",
         "Where": "status=active,n>=5",
         "Events": "INSERT,MODIFY",
@@ -112,7 +115,7 @@ ALL_BACKUPS = {
     **BACKUPS,
     **MOST["schedule"],
     "BackupPrefix": "tables/daily",
-    "BackupKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
+    "BackupKeyArn": KEY,
     "BackupOptions": "--read-percent,25,--segments,2",
     "KeepDaily": "3",
     "KeepWeekly": "2",

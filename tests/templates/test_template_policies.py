@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from asyncrep.cli import permissions
 from asyncrep.handlers import BackupSettings, ReplicaSettings, backup_handler, replicate_handler
 from asyncrep.handlers.runtime import Container
 from tests.support import engines
-from tests.support.cloudformation import Stack, read
-from tests.support.grants import actions, called_in, granted, of, recorded, tables
+from tests.support.cli import Cli
+from tests.support.cloudformation import ACCOUNT, Stack, read
+from tests.support.grants import actions, called_in, granted, of, pairs, recorded, tables
 from tests.support.iam import allows, judging_aws, uses
 from tests.support.lambdas import SUCCESS, event, put, remove
 from tests.support.scenario import item
-from tests.support.stacks import IDS, LEAST, MOST, ROLE, STACKS, STREAM
+from tests.support.stacks import IDS, KEY, LEAST, MOST, REGION, ROLE, STACKS, STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -154,7 +156,13 @@ def test_lambda_reads_the_stream_for_the_function(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"Prefix": "some/where", "KeyOrder": "id"}], ids=["table-asked", "key-told"]
+    "more",
+    [
+        {},
+        {"Prefix": "some/where", "KeyOrder": "id"},
+        {"BucketOwner": ACCOUNT, "KmsKey": KEY},
+    ],
+    ids=["table-asked", "key-told", "encrypted"],
 )
 def test_a_backup_s_role_is_enough_for_its_handler_and_nothing_in_it_is_unused(
     more: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
@@ -185,13 +193,32 @@ def test_a_backup_s_role_is_enough_for_its_handler_and_nothing_in_it_is_unused(
             container.close()
         prefix = f"{more['Prefix']}/orders/" if "Prefix" in more else "orders/"
         kept = [each["Key"] for each in s3.list_objects_v2(Bucket="backups-of-ours")["Contents"]]
+        heads = [s3.head_object(Bucket="backups-of-ours", Key=name) for name in kept]
         for name in kept:
             s3.delete_object(Bucket="backups-of-ours", Key=name)
         s3.delete_bucket(Bucket="backups-of-ours")
     calls = aws.of(user)
+    assert {head.get("SSEKMSKeyId") for head in heads} == {more.get("KmsKey")}
     assert [len(kept), *{name.rpartition("/")[0] + "/" for name in kept}] == [2, prefix]
     assert {call.pair for call in calls if not allows(policy, call)} == set()
     assert [pair for pair, is_used in uses(policy, calls).items() if not is_used] == []
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["bucket-decides", "key"])
+def test_a_backup_s_role_may_do_with_its_bucket_and_key_what_a_command_that_does_the_same_needs(
+    key: str | None, tmp_path: Path
+) -> None:
+    stack = Stack(
+        "backup", {**LEAST["backup"], "Bucket": "backups-of-ours", **({"KmsKey": key} if key else {})}
+    )
+    options = ["--kms-key", key] if key else []
+    words = ["replicate", f"{REGION}/orders", "s3://backups-of-ours", *options]
+    ran = Cli(tmp_path)("iam-policy", "--account", ACCOUNT, *words)
+    assert ran.code == 0, ran.stderr
+    services = ("s3:", "kms:")
+    needed = {pair for pair in pairs(json.loads(ran.stdout)) if pair[0].startswith(services)}
+    assert {pair for pair in granted(stack, "Role") if pair[0].startswith(services)} == needed
+    assert {resource for action, resource in needed if action.startswith("kms:")} == ({key} if key else set())
 
 
 @pytest.mark.parametrize("name", ["replicator", "mirror"])

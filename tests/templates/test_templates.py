@@ -80,6 +80,18 @@ def test_parameters_that_people_give_are_taken(name: str, given: Mapping[str, st
         ("mirror", "GuardTable", ["*", "", "guard/*"]),
         ("backup", "Bucket", ["*", "a", "Bucket", "backups/orders", "s3://backups"]),
         ("backup", "Prefix", ["*", "/", "a/", "/a", "a/*", "a?", "${*}", "a b"]),
+        ("backup", "BucketOwner", ["*", "me", "1234", "1234567890123", "12345678901a"]),
+        (
+            "backup",
+            "KmsKey",
+            [
+                "*",
+                "a",
+                "alias/backups",
+                "arn:aws:kms:us-east-1:123456789012:key/*",
+                "arn:aws:kms:us-east-1:123456789012:alias/a",
+            ],
+        ),
         ("worker", "Destination", ["orders", "*/orders", "eu-west-1/*", "eu-west-1/"]),
         ("worker", "TaskName", ["", "*", "a,b", "a b"]),
         ("worker", "MetricNamespace", ["AWS/DynamoDB", "*", "", ":a", "a,b"]),
@@ -217,9 +229,6 @@ def test_a_backup_s_bucket_is_its_own_unless_there_is_one() -> None:
     kinds = ("AWS::S3::Bucket", "AWS::S3::BucketPolicy")
     assert [len(own.of_type(kind)) for kind in kinds] == [1, 1]
     assert [len(existing.of_type(kind)) for kind in kinds] == [0, 0]
-    assert (
-        "LifecycleConfiguration" not in own.of_type("AWS::S3::Bucket")["Backups"]
-    )  # history is kept for ever
     [policy] = own.of_type("AWS::S3::BucketPolicy").values()
     [statement] = policy["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Condition"]) == (
@@ -228,6 +237,20 @@ def test_a_backup_s_bucket_is_its_own_unless_there_is_one() -> None:
     )
     outputs = [stack._resolved(stack.text["Outputs"]["Folder"]["Value"]) for stack in (own, existing)]
     assert outputs == ["s3://<Backups>/orders", "s3://backups-of-ours/incremental/daily/orders"]
+
+
+@pytest.mark.parametrize(
+    ("days", "rules"), [("0", ["UnfinishedUploads"]), ("90", ["UnfinishedUploads", "FormerVersions"])]
+)
+def test_a_backup_s_bucket_forgets_unfinished_uploads_always_and_versions_only_if_told_to(
+    days: str, rules: list[str]
+) -> None:
+    stack = Stack("backup", {**LEAST["backup"], "KeepVersionsDays": days})
+    found = stack.of_type("AWS::S3::Bucket")["Backups"]["LifecycleConfiguration"]["Rules"]
+    assert [rule["Id"] for rule in found] == rules
+    assert {rule["Status"] for rule in found} == {"Enabled"}
+    assert found[0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert "NoncurrentVersionExpiration" not in found[0]  # history is kept for ever, but for what is told
 
 
 @each_template

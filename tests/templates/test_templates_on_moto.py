@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 
-DROPPED_KINDS = {"AWS::CloudWatch::Alarm", "AWS::S3::BucketPolicy", "AWS::Scheduler::Schedule"}
-"""Moto makes none of these, and says nothing of it in its answers; test_templates.py looks at the text instead."""
+DROPPED_KINDS = {
+    "AWS::CloudWatch::Alarm",
+    "AWS::Logs::MetricFilter",
+    "AWS::S3::BucketPolicy",
+    "AWS::Scheduler::Schedule",
+}
+"""Moto makes none of these, and says nothing of it in its answers; other tests look at the text instead."""
 LOST_OF_TASKS = {
     "cpu",
     "executionRoleArn",
@@ -265,6 +270,8 @@ def test_a_backup_s_settings_reach_the_function(made: Made) -> None:
     bucket = given["Bucket"] or made.physical("Backups")
     assert (settings.place.bucket, settings.place.prefix) == (bucket, given["Prefix"])
     assert (settings.access.region, str(settings.dead_letters)) == (REGION, made.physical("DeadLetters"))
+    assert settings.access.kms_key == (given["KmsKey"] or None)
+    assert settings.access.bucket_owner == (given["BucketOwner"] or None)
     assert settings.key_order == (("id",) if given["KeyOrder"] else None)
     assert [str(each.name) for each in settings.selection.where] == (
         ["status", "n"] if given["Where"] else []
@@ -283,8 +290,9 @@ def test_a_backup_makes_a_bucket_that_keeps_versions_and_is_not_public(aws: Aws)
     assert wanted["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(wanted["PublicAccessBlockConfiguration"].values()) == {True}
     assert wanted["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-    [rule] = wanted["LifecycleConfiguration"]["Rules"]
-    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": "90"}
+    uploads, versions = wanted["LifecycleConfiguration"]["Rules"]
+    assert uploads["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert versions["NoncurrentVersionExpiration"] == {"NoncurrentDays": "90"}
     assert made.stack.resources["Backups"]["DeletionPolicy"] == "Retain"
 
 

@@ -101,7 +101,8 @@ async def test_after_the_first_call_botocore_is_not_asked_again(moto_url):
             assert bucket.body(ODD) == b"one"
             assert bucket.metadata(ODD) == {"mark": "x y"}
             assert await calls.get_object(**where, Key=ODD) == (b"one", etag)
-            head = await calls.head_object(**where, Key=ODD)
+            head = dict(await calls.head_object(**where, Key=ODD))
+            modified = head.pop("LastModified")
             assert head == {"ETag": etag, "Metadata": {"mark": "x y"}, "ContentLength": 3}
             await calls.put_object(**where, Key="empty", Body=b"")
             [odd, empty] = (await calls.list_objects_v2(**where)).objects
@@ -109,6 +110,7 @@ async def test_after_the_first_call_botocore_is_not_asked_again(moto_url):
             told = (await client.list_objects_v2(**where))["Contents"][0]
             assert (odd.key, odd.size, odd.etag) == (told["Key"], told["Size"], told["ETag"])
             assert odd.modified == told["LastModified"].timestamp()
+            assert modified == told["LastModified"]
             assert (empty.key, empty.size) == ("empty", 0)
             version = bucket.s3.list_object_versions(Bucket=bucket.name, Prefix=ODD)["Versions"][0][
                 "VersionId"
