@@ -8,7 +8,7 @@ import json
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.support.buckets import Bucket, bucket_on
 from tests.support.cli import Cli, Ran, ended, group_is_gone, wait_until
@@ -161,6 +161,18 @@ class BackupOrdeal:
             assert self.key(each) not in found, "an item is there twice"
             found[self.key(each)] = each
         return found
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """How the table is made, as manifests tell it."""
+        roles = zip(self.keys, ("HASH", "RANGE"), strict=False)
+        return {
+            "AttributeDefinitions": [
+                {"AttributeName": name, "AttributeType": kind} for name, kind in self.keys
+            ],
+            "KeySchema": [{"AttributeName": name, "KeyType": role} for (name, _), role in roles],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
 
     @property
     def names(self) -> list[str]:
