@@ -4,7 +4,8 @@
     PREFIX/JOBID/SEGMENT.manifest.json    written when that object is whole
     PREFIX/JOBID/manifest.json            written when all segments are
 
-dynamodb-replicator writes the first of these and nothing else, so dumps without manifests are read as well.
+dynamodb-replicator writes the first of these and nothing else, so dumps without manifests are read as well; but not
+ours, which are known by the header of their gzip: one without any manifest was ended before the first of them.
 """
 
 from __future__ import annotations

@@ -100,6 +100,9 @@ def survive_a_dump(ordeal: BackupOrdeal, number: signal.Signals, seed: int) -> N
     if ran.code == 0:
         return
     again = ordeal.run(*backup(ordeal))
+    if is_told_whole and again.code == 2:  # all had been done, and its job had ended, when the signal came
+        assert again.sentence.startswith(f"There is a whole dump {JOBID} in ")
+        return
     assert (again.code, again.stderr) == (0, "")
     assert again.summary["items"] + again.summary["skipped"] == len(ordeal.truth)
     ordeal.assert_dumped(JOBID)
