@@ -10,6 +10,8 @@ COPY_DYNAMODB_TABLE = copy-dynamodb-table@2.2.1 --before=2026-10-01
 DYNAMODUMP = dynamodump==1.11.1
 # Numbers of items that `make bench-memory` measures; with 10000000 a row takes several minutes.
 SIZES ?= 10000 100000 1000000
+# Processes that tests run in: one more than there are cores, as a part of the tests is waiting.
+TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lint types layers tests faults bench bench-memory bench-peers engines lambda clean
@@ -21,7 +23,7 @@ demo: $(VENV)/.demo ## Install, then show everything on an embedded AWS
 	$(BIN)/asyncrep demo
 
 test: $(VENV)/.test ## Install, then run the tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $(TEST_PROCESSES)
 
 check: format lint types layers tests ## All that CI checks
 
@@ -38,7 +40,7 @@ layers: $(VENV)/.test ## Do imports point down only?
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.test ## Tests; on dynalite too where `make engines` has been run
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $(TEST_PROCESSES)
 
 # More processes than cores: a part of these faults is waiting.
 faults: $(VENV)/.test ## The whole fault suite: throttles, damage, expiry, full disks, kills, simulations (minutes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 def pytest_configure() -> None:
     """Stop before the first test when a required engine is missing."""
+    # Who runs the tests in the background lets them ignore Ctrl-C, and so every command that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if reason := engines.missing():
         raise pytest.UsageError(reason)
 

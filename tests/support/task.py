@@ -11,6 +11,7 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from random import Random
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -339,6 +340,11 @@ class _Client:
 
     worker: Worker
     landed: list[str] = field(default_factory=list)
+
+    @property
+    def meta(self) -> Any:
+        """Its events, of which there are none: so nobody learns how to send requests without it."""
+        return SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         operation = "".join(part.capitalize() for part in method.split("_"))
