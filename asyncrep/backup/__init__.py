@@ -4,14 +4,18 @@ Steps of a dump: ``existing.py`` looks at what is there and refuses what would s
 segments, each into an object of its own (``lines.py``: gzip, one item a line), and writes a manifest when an object
 is whole (``layout.py``), and one when all are (``forms.py``; ``export.py`` in AWS's export layout).
 
-Steps of a restore: ``reading.py`` finds out what kind of backup a place holds and yields its items, chunk by
-chunk; ``restore.py`` writes them.
+Steps of a restore: ``opening.py`` finds out what kind of backup a place holds; ``dumps.py``, ``aws_exports.py``,
+``folder_reading.py``, ``point_in_time.py`` and ``standard_input.py`` each yield the items of one kind, chunk by chunk,
+as ``reading.py`` describes; ``soundness.py`` reads all of it before ``restore.py`` writes anything.
 
 Steps of a check: ``spill.py`` sorts any backup, or table, into partitions by key on disk; ``hash_join.py``
 joins two of them, and what differs is confirmed as ``asyncrep.diff`` does it.
 
 An incremental folder (``item_folder.py``) has an object for each item, and can be asked and written to by key,
-like a table.
+like a table. ``incremental.py`` fills it, ``snapshot.py`` makes one file of it, ``history.py`` tells of one record.
+
+Retention: ``catalog.py`` finds what there is, ``verify.py`` holds it against its manifests, ``retention.py`` chooses
+(pure), ``prune.py`` removes.
 
 Glossary:
     dump          the content of a table at one time, a file for each segment, with manifests.

@@ -121,9 +121,13 @@ class SpilledSource:
     async def pages(
         self, segment: Segment, *, keys_only: bool = False, after: bytes | None = None
     ) -> AsyncIterator[Page]:
-        """Yield what is in every partition of one segment; a segment is some of the partitions."""
+        """Yield what is in every partition of one segment; a segment is some of the partitions.
+
+        Raises:
+            ValueError: with ``after``, as records on disk have no order in which one could go on.
+        """
         if after is not None:
-            raise NotImplementedError("Records on disk have no order in which one could go on.")
+            raise ValueError("Records on disk have no order in which one could go on.")
         for partition in range(segment.index, self._spill.partitions, segment.total):
             for piece in self._spill.part(partition):
                 yield Page(segment.index, [Raw(each) for each in (piece if keys_only else piece.values())])

@@ -6,6 +6,7 @@
     runtime.py     the event loop, signals, exit codes
     bars.py        progress: rich bars on a terminal, a line every few seconds otherwise
     output.py      discrepancies as JSON lines and in rclone's notation
+    shown_run.py   a run with progress, whose results are told however it ends
     checking.py    a run that finds discrepancies: where they go, and what is told of it; check.py for tables,
                    backup_check.py for backups
     render.py      summaries and records for people; words.py what the two sides are called

@@ -11,16 +11,16 @@ import typer
 
 from asyncrep.backup.report import BackupFormat
 from asyncrep.cli.backup_metrics import BackupMetric, run_and_publish
-from asyncrep.cli.limits import PACE
+from asyncrep.cli.limits import ReadLimitOptions
 from asyncrep.cli.options import SummaryOptions, spread_options
-from asyncrep.cli.runtime import AGREE, Interrupted, complain, exit_codes, run_async
+from asyncrep.cli.runtime import AGREE, Interrupted, exit_codes
+from asyncrep.cli.shown_run import say_how_to_go_on, shown_run
 from asyncrep.cli.storage_options import S3Options
 from asyncrep.cli.table_options import TableOptions
 from asyncrep.errors import IncompleteBackupError, UsageError
 from asyncrep.jobs.place import job_place
 from asyncrep.location import S3Place, parse_storage
 from asyncrep.model import Segment
-from asyncrep.options import Limits
 from asyncrep.progress import BackupStarted, Event, Note
 
 if TYPE_CHECKING:
@@ -136,40 +136,6 @@ class DumpOptions:
         return cast("BackupFormat", self.format)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadPaceOptions:
-    """How hard to read."""
-
-    read_units: Annotated[
-        float | None,
-        typer.Option(metavar="UNITS", help="Read units per second, at most.", rich_help_panel=PACE),
-    ] = None
-    read_percent: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="Read units, at most, in percent of what the table can do.",
-            rich_help_panel=PACE,
-        ),
-    ] = None
-    max_cost: Annotated[
-        float | None,
-        typer.Option(
-            metavar="USD",
-            help="Stop before the requests to the table cost more. [dim]Those to S3 are not counted.[/dim]",
-            rich_help_panel=PACE,
-        ),
-    ] = None
-
-    def limits(self) -> Limits:
-        """Return the limits.
-
-        Raises:
-            UsageError: one of them is zero or below, or a share above 100 percent.
-        """
-        return Limits(read_units=self.read_units, read_percent=self.read_percent, max_cost=self.max_cost)
-
-
 @spread_options
 def backup_table(
     table: Annotated[
@@ -180,7 +146,7 @@ def backup_table(
         typer.Argument(metavar="PLACE", help="Where to: s3://BUCKET/PREFIX or a folder.", show_default=False),
     ],
     dumping: DumpOptions,
-    pace: ReadPaceOptions,
+    pace: ReadLimitOptions,
     reaching: TableOptions,
     storing: S3Options,
     telling: SummaryOptions,
@@ -214,7 +180,7 @@ class _Backup:
         table: str,
         place: str,
         dumping: DumpOptions,
-        pace: ReadPaceOptions,
+        pace: ReadLimitOptions,
         reaching: TableOptions,
         storing: S3Options,
     ) -> None:
@@ -247,19 +213,16 @@ class _Backup:
             AsyncrepError: it could not begin, or has failed.
             Interrupted: a signal ended it; what was done is told.
         """
-        from asyncrep.cli.bars import progress  # noqa: PLC0415
-        from asyncrep.cli.render import message_console  # noqa: PLC0415
-
         try:
-            with progress(message_console(), quiet=telling.quiet) as bars:
-                run_async(self._backup(_Listener(self, bars)))
+            shown_run(self._backup, self._hear, lambda _: self._tell(telling), quiet=telling.quiet)
         except (IncompleteBackupError, Interrupted):
-            self._tell(telling)
-            if self._job is not None:
-                complain(f"The same command goes on with the job, which is kept in {self._job.name}.")
+            say_how_to_go_on(self._job)
             raise
-        self._tell(telling)
         return AGREE
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, BackupStarted):
+            self.report = cast("BackupReport", event.report)
 
     async def _backup(self, observer: Observer) -> None:
         from asyncrep.backup.dump import backup_table as dump  # noqa: PLC0415
@@ -325,17 +288,3 @@ def _identity(
         "--kms-key": storing.kms_key,
         "--bucket-owner": storing.bucket_owner,
     }
-
-
-class _Listener:
-    """Keeps the report, and hands every event on."""
-
-    def __init__(self, backup: _Backup, shown: Observer) -> None:
-        self._backup = backup
-        self._shown = shown
-
-    def notice(self, event: Event) -> None:
-        """Pass an event on."""
-        if isinstance(event, BackupStarted):
-            self._backup.report = cast("BackupReport", event.report)
-        self._shown.notice(event)

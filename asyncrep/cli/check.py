@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asyncrep.cli.checking import Checking
-from asyncrep.cli.runtime import complain
+from asyncrep.cli.shown_run import say_how_to_go_on
 from asyncrep.progress import Note
 
 if TYPE_CHECKING:
@@ -121,8 +121,7 @@ class Check(Checking):
         }
 
     def _say_how_to_go_on(self) -> None:
-        if self._job is not None:
-            complain(f"The same command goes on with the job, which is kept in {self._job.name}.")
+        say_how_to_go_on(self._job)
 
     async def _work(self, observer: Observer) -> None:
         if self._manner.processes > 1:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asyncrep.cli.backup_check import BackupCheck, BackupPlace
-from asyncrep.cli.limits import PACE
+from asyncrep.cli.limits import PACE, ReadLimitOptions
 from asyncrep.cli.moments import AtOption, read_moment
 from asyncrep.cli.options import CompareOptions, OutputOptions, spread_options
 from asyncrep.cli.runtime import exit_codes
 from asyncrep.cli.storage_options import S3Options
 from asyncrep.cli.table_options import TableOptions
 from asyncrep.errors import LocationError, UsageError
-from asyncrep.options import Limits
 
 if TYPE_CHECKING:
     from asyncrep.aws.place import Place
+    from asyncrep.options import Limits
 
 HELP = """
 Check a backup, SOURCE, against a live table or against another backup. Nothing is written.
@@ -67,7 +67,7 @@ _SOURCES = "Backups"
 
 
 @dataclass(frozen=True, slots=True)
-class ReadOptions:
+class ReadOptions(ReadLimitOptions):
     """How hard to push: only reads are made."""
 
     segments: Annotated[
@@ -84,26 +84,6 @@ class ReadOptions:
             metavar="N", help="Requests under way at once, besides the scans.", rich_help_panel=PACE
         ),
     ] = 32
-    read_units: Annotated[
-        float | None,
-        typer.Option(metavar="UNITS", help="Read units per second, at most.", rich_help_panel=PACE),
-    ] = None
-    read_percent: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="Read units, at most, in percent of what the table can do.",
-            rich_help_panel=PACE,
-        ),
-    ] = None
-    max_cost: Annotated[
-        float | None,
-        typer.Option(
-            metavar="USD",
-            help="Stop before the requests cost more. [dim]Prices: asyncrep plan.[/dim]",
-            rich_help_panel=PACE,
-        ),
-    ] = None
 
     def limits(self) -> Limits:
         """Return the limits.
@@ -111,13 +91,7 @@ class ReadOptions:
         Raises:
             UsageError: one of them is zero or below, or a share above 100 percent.
         """
-        return Limits(
-            segments=self.segments,
-            concurrency=self.concurrency,
-            read_units=self.read_units,
-            read_percent=self.read_percent,
-            max_cost=self.max_cost,
-        )
+        return replace(ReadLimitOptions.limits(self), segments=self.segments, concurrency=self.concurrency)
 
 
 @spread_options

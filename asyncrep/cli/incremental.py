@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncrep.cli.backup_table import ReadPaceOptions
 from asyncrep.cli.folder_arguments import FolderArgument, TableArgument, find_folder
-from asyncrep.cli.limits import PACE
+from asyncrep.cli.limits import PACE, ReadLimitOptions
 from asyncrep.cli.one_record import KEY_FORMS
 from asyncrep.cli.options import CompareOptions, MessageOptions, SummaryOptions, spread_options
 from asyncrep.cli.runtime import (
@@ -23,6 +22,7 @@ from asyncrep.cli.runtime import (
     exit_codes,
     run_async,
 )
+from asyncrep.cli.shown_run import say_how_to_go_on, shown_run
 from asyncrep.cli.storage_options import S3Options
 from asyncrep.cli.table_options import TableOptions
 from asyncrep.errors import IncompleteRunError, UsageError
@@ -144,7 +144,7 @@ def incremental_backfill(
     table: TableArgument,
     folder: FolderArgument,
     filling: FillOptions,
-    pace: ReadPaceOptions,
+    pace: ReadLimitOptions,
     tables: TableOptions,
     storing: S3Options,
     telling: SummaryOptions,
@@ -186,18 +186,11 @@ class _Backfill:
             AsyncrepError: the run could not begin, or has failed.
             Interrupted: a signal ended it; what was done is told.
         """
-        from asyncrep.cli.bars import progress  # noqa: PLC0415
-        from asyncrep.cli.render import message_console  # noqa: PLC0415
-
         try:
-            with progress(message_console(), quiet=telling.quiet) as bars:
-                run_async(self._fill(_Listener(self, bars)))
+            shown_run(self._fill, self._hear, lambda _: self._tell(telling), quiet=telling.quiet)
         except (IncompleteRunError, Interrupted):
-            self._tell(telling)
-            if self._job is not None:
-                complain(f"The same command goes on with the job, which is kept in {self._job.name}.")
+            say_how_to_go_on(self._job)
             raise
-        self._tell(telling)
         assert self._report is not None
         return exit_code(self._report)
 
@@ -227,7 +220,7 @@ class _Backfill:
                 job=self._job,
             )
 
-    def note(self, event: Event) -> None:
+    def _hear(self, event: Event) -> None:
         """Keep what the results will be made of."""
         from asyncrep.cli.render import SHOWN  # noqa: PLC0415
 
@@ -251,19 +244,6 @@ class _Backfill:
             from asyncrep.cli.render import result_console  # noqa: PLC0415
 
             show_backfill(result_console(), self._report, self._unwritten)
-
-
-class _Listener:
-    """Keeps what is told of a run, and hands every event on."""
-
-    def __init__(self, backfill: _Backfill, bars: Observer) -> None:
-        self._backfill = backfill
-        self._bars = bars
-
-    def notice(self, event: Event) -> None:
-        """Pass an event on."""
-        self._backfill.note(event)
-        self._bars.notice(event)
 
 
 def _identity(

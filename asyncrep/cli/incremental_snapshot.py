@@ -13,9 +13,10 @@ from asyncrep.cli.backup_metrics import BackupMetric, run_and_publish
 from asyncrep.cli.metrics import published
 from asyncrep.cli.moments import AtOption, read_moment
 from asyncrep.cli.options import SummaryOptions, spread_options
-from asyncrep.cli.runtime import AGREE, Interrupted, exit_codes, run_async
+from asyncrep.cli.runtime import AGREE, exit_codes
+from asyncrep.cli.shown_run import shown_run
 from asyncrep.cli.storage_options import S3Options
-from asyncrep.errors import BackupError, IncompleteBackupError, UsageError
+from asyncrep.errors import BackupError, UsageError
 from asyncrep.location import S3Place, parse_storage
 from asyncrep.progress import BackupStarted, Event, Note
 
@@ -212,17 +213,12 @@ class _Snapshot:
             AsyncrepError: it could not begin, or has failed.
             Interrupted: a signal ended it; what was done is told.
         """
-        from asyncrep.cli.bars import progress  # noqa: PLC0415
-        from asyncrep.cli.render import message_console  # noqa: PLC0415
-
-        try:
-            with progress(message_console(), quiet=telling.quiet) as bars:
-                run_async(self._make(_Listener(self, bars)))
-        except (IncompleteBackupError, Interrupted):
-            self._tell(telling)
-            raise
-        self._tell(telling)
+        shown_run(self._make, self._hear, lambda _: self._tell(telling), quiet=telling.quiet)
         return AGREE
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, BackupStarted):
+            self.report = cast("BackupReport", event.report)
 
     async def _make(self, observer: Observer) -> None:
         from asyncrep.backup.places import open_storage  # noqa: PLC0415
@@ -265,17 +261,3 @@ class _Snapshot:
             from asyncrep.cli.backup_view import show_backup  # noqa: PLC0415
 
             show_backup(self.report)
-
-
-class _Listener:
-    """Keeps the report, and hands every event on."""
-
-    def __init__(self, snapshot: _Snapshot, shown: Observer) -> None:
-        self._snapshot = snapshot
-        self._shown = shown
-
-    def notice(self, event: Event) -> None:
-        """Pass an event on."""
-        if isinstance(event, BackupStarted):
-            self._snapshot.report = cast("BackupReport", event.report)
-        self._shown.notice(event)

@@ -14,6 +14,40 @@ PACE = "Pace"
 
 
 @dataclass(frozen=True, slots=True)
+class ReadLimitOptions:
+    """How hard to read one table."""
+
+    read_units: Annotated[
+        float | None,
+        typer.Option(metavar="UNITS", help="Read units per second, at most.", rich_help_panel=PACE),
+    ] = None
+    read_percent: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Read units, at most, in percent of what the table can do.",
+            rich_help_panel=PACE,
+        ),
+    ] = None
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            metavar="USD",
+            help="Stop before the requests to the table cost more. [dim]Those to S3 are not counted.[/dim]",
+            rich_help_panel=PACE,
+        ),
+    ] = None
+
+    def limits(self) -> Limits:
+        """Return the limits.
+
+        Raises:
+            UsageError: one of them is zero or below, or a share above 100 percent.
+        """
+        return Limits(read_units=self.read_units, read_percent=self.read_percent, max_cost=self.max_cost)
+
+
+@dataclass(frozen=True, slots=True)
 class LimitOptions:
     """How hard to push."""
 

@@ -13,7 +13,8 @@ from asyncrep.cli.backup_check import BackupCheck, BackupPlace
 from asyncrep.cli.limits import LimitOptions
 from asyncrep.cli.moments import AtOption, read_moment
 from asyncrep.cli.options import OutputOptions, SummaryOptions, spread_options
-from asyncrep.cli.runtime import AGREE, FAILED, Interrupted, complain, exit_codes, run_async
+from asyncrep.cli.runtime import AGREE, FAILED, Interrupted, complain, exit_codes
+from asyncrep.cli.shown_run import say_how_to_go_on, shown_run
 from asyncrep.cli.storage_options import S3Options
 from asyncrep.cli.table_options import TableOptions
 from asyncrep.errors import IncompleteBackupError, UsageError
@@ -277,30 +278,24 @@ class _Restore:
             AsyncrepError: it could not begin, or ended early; what was done is told.
             Interrupted: a signal ended it; likewise.
         """
-        from asyncrep.cli.bars import progress  # noqa: PLC0415
-        from asyncrep.cli.render import message_console  # noqa: PLC0415
-
         try:
-            with progress(message_console(), quiet=telling.quiet) as bars:
-                run_async(self._restore(bars))
+            shown_run(
+                self._restore, self._hear, lambda ended: self._tell(telling, ended=ended), quiet=telling.quiet
+            )
         except (IncompleteBackupError, Interrupted):
-            self._tell(telling, ended=False)
-            if self._job is not None:
-                complain(f"The same command goes on with the job, which is kept in {self._job.name}.")
+            say_how_to_go_on(self._job)
             raise
-        self._tell(telling, ended=True)
         assert self._report is not None
         if telling.quiet and self._report.failed:
             complain(f"{self._report.failed:,} of the items could not be written.")
         return AGREE if self._report.complete else FAILED
 
-    async def _restore(self, bars: Observer) -> None:
+    async def _restore(self, observer: Observer) -> None:
         from asyncrep.backup.restore import restore as write  # noqa: PLC0415
         from asyncrep.cli.output import opened  # noqa: PLC0415
         from asyncrep.cli.restore_view import refused_line  # noqa: PLC0415
 
         restoring, moment = self._restoring, self._moment
-        observer = _Listener(self, bars)
         async with AsyncExitStack() as stack:
             kept = await self._open_job(stack)
             line = cast("Callable[[Discrepancy], bytes]", refused_line)
@@ -356,9 +351,9 @@ class _Restore:
         for note in await create_for(backup, self._place, check_first=check_first, observer=observer):
             observer.notice(Note(note))
 
-    def begun(self, report: RestoreReport) -> None:
-        """Keep the live report."""
-        self._report = report
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, BackupStarted):
+            self._report = cast("RestoreReport", event.report)
 
     def _tell(self, telling: SummaryOptions, *, ended: bool) -> None:
         """Print the results: one JSON object for programs, or the summary for people."""
@@ -373,20 +368,6 @@ class _Restore:
 
             taken = self._restoring.output == _STDOUT
             show_restore(self._report, ended=ended, goes_on=self._job is not None, stdout_is_taken=taken)
-
-
-class _Listener:
-    """Keeps the report, and hands every event on."""
-
-    def __init__(self, run: _Restore, shown: Observer) -> None:
-        self._run = run
-        self._shown = shown
-
-    def notice(self, event: Event) -> None:
-        """Pass an event on."""
-        if isinstance(event, BackupStarted):
-            self._run.begun(cast("RestoreReport", event.report))
-        self._shown.notice(event)
 
 
 def _spelled(seconds: float) -> str:

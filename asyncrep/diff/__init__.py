@@ -12,7 +12,6 @@ Steps:
     cause.py      what has likely led to a discrepancy, and what that rests on (pure)
     owners.py     which side's scan tells a discrepancy, so that none is told twice
     spool.py      keeps any number of records for later: on disk, when they are many
-    cause.py      what has likely led to a discrepancy (pure)
     track.py      what was begun and is not decided, so that at any moment it is known how far a run is
     resume.py     takes up what an interrupted run left undecided, or wrote and did not tell
     saving.py     saves how far a run is into its job

@@ -8,6 +8,8 @@ Steps:
     deletions.py deletes, when both walks are complete and within the rules
     runner.py    ``repair``: the findings, then the deletions
     backfill.py  ``backfill``: fill a new replica
+    backfill_folder.py  the same of an incremental folder, where what is there is brought up to date
+    filling.py   the batches that both of them begin with
     stored.py    ``repair_stored``: what a stored diff lists, where both sides are still as it says
     stored_diff.py  reads a stored diff, checked line by line
     review.py    what of a record changed since somebody reviewed it (pure)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-from aiostream import stream
-
-from asyncrep.diff.batch_get import batches
 from asyncrep.diff.confirm import read_strongly, same_side
 from asyncrep.diff.expiry import is_expired
 from asyncrep.diff.pipeline import whole_run
-from asyncrep.diff.resume import in_groups
 from asyncrep.diff.run import Run, check_comparable
 from asyncrep.diff.saving import resumed_from, saved
 from asyncrep.errors import RejectedError
-from asyncrep.flow import stages
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.model import KeyedImage, Missing, Page, State
 from asyncrep.mutation import ItemAbsent, Put
-from asyncrep.progress import Note, PassEnded, PassStarted
+from asyncrep.progress import Note, PassEnded
 from asyncrep.repair.backfill_folder import fill_folder, until_settled
+from asyncrep.repair.filling import filled
 from asyncrep.repair.rules import check_writable
 
 if TYPE_CHECKING:
@@ -118,23 +113,11 @@ async def backfill(
 async def fill(run: Run[Destination], *, in_bulk: bool, dry_run: bool) -> None:
     """Copy the items of a run's segments; ``in_bulk`` where a strong read found the replica empty."""
     filling = _Filling(run, in_bulk=in_bulk, dry_run=dry_run)
-    run.observer.notice(PassStarted("backfill", run.estimate(run.primary.settings)))
-    if run.report.scanned_primary:
-        run.advance("backfill", run.report.scanned_primary)
-    begun = sorted(run.track.take_up(["primary"]), key=_segment)
-    groups = [group for _, entries in groupby(begun, _segment) for group in in_groups(list(entries))]
-    again = stages.mapped(stream.iterate(groups), filling.take_up, run.limits.concurrency)
-    scanned = stages.mapped(
-        batches(run, "primary", _BATCH, told_as="backfill"), filling.fill, run.limits.concurrency
-    )
-    async with stream.chain(again, scanned).stream() as filled:
-        async for _ in filled:
+    batches = filled(run, _BATCH, take_up=filling.take_up, fill=filling.fill)
+    async with batches.stream() as done:
+        async for _ in done:
             run.tally()
     run.observer.notice(PassEnded("backfill"))
-
-
-def _segment(entry: Undecided) -> int:
-    return entry.segment
 
 
 @dataclass(slots=True)

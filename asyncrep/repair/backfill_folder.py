@@ -14,23 +14,19 @@ are confirmed like the others. What happens later the stream finds an object for
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-from aiostream import stream
-
-from asyncrep.diff.batch_get import batches
 from asyncrep.diff.confirm import Candidate, read_strongly, same_side
 from asyncrep.diff.expiry import is_expired
 from asyncrep.diff.pipeline import confirmations
-from asyncrep.diff.resume import in_groups
 from asyncrep.errors import RejectedError
 from asyncrep.flow import stages
 from asyncrep.flow.tasks import side_by_side
 from asyncrep.model import KeyedImage, Missing, Page, State
 from asyncrep.mutation import ItemAbsent, Put
 from asyncrep.options import Comparison
-from asyncrep.progress import PassEnded, PassStarted
+from asyncrep.progress import PassEnded
+from asyncrep.repair.filling import filled
 from asyncrep.repair.mend import mend
 
 if TYPE_CHECKING:
@@ -55,24 +51,11 @@ def until_settled(primary: Source) -> Comparison:
 async def fill_folder(run: Run[Destination], *, dry_run: bool) -> None:
     """Copy the items of a run's segments to a folder; what is there already is compared, and brought up to date."""
     filling = _Filling(run, dry_run=dry_run)
-    run.observer.notice(PassStarted("backfill", run.estimate(run.primary.settings)))
-    if run.report.scanned_primary:
-        run.advance("backfill", run.report.scanned_primary)
-    begun = sorted(run.track.take_up(["primary"]), key=_segment)
-    groups = [group for _, entries in groupby(begun, _segment) for group in in_groups(list(entries))]
-    again = stages.mapped(stream.iterate(groups), filling.take_up, run.limits.concurrency)
-    scanned = stages.mapped(
-        batches(run, "primary", _BATCH, told_as="backfill"), filling.fill, run.limits.concurrency
-    )
-    doubtful = confirmations(run, stream.chain(again, scanned))
+    doubtful = confirmations(run, filled(run, _BATCH, take_up=filling.take_up, fill=filling.fill))
     async with stages.mapped(doubtful, filling.mend, _MENDED_AT_ONCE).stream() as mended:
         async for _ in mended:
             run.tally()
     run.observer.notice(PassEnded("backfill"))
-
-
-def _segment(entry: Undecided) -> int:
-    return entry.segment
 
 
 @dataclass(slots=True)
