@@ -146,7 +146,7 @@ def aws() -> Iterator[Aws]:
 def made(aws: Aws, request: pytest.FixtureRequest) -> Made:
     """The stack that a test is about."""
     name, given = request.param
-    return aws.make(name, given, f"{name}-{'most' if given is MOST[name] else 'least'}")
+    return aws.make(name, given, IDS[STACKS.index((name, given))])
 
 
 every_stack = pytest.mark.parametrize("made", STACKS, ids=IDS, indirect=True)
@@ -320,19 +320,21 @@ def test_a_worker_s_lease_table_is_kcl_s_under_the_task_s_name(aws: Aws) -> None
 
 @stacks_of("worker", "schedule")
 def test_tasks_are_as_the_template_says_but_for_what_moto_forgets(made: Made) -> None:
-    [(name, properties)] = made.stack.of_type("AWS::ECS::TaskDefinition").items()
-    task = made.aws.client("ecs").describe_task_definition(taskDefinition=made.physical(name))[
-        "taskDefinition"
-    ]
-    expected = camel_case(properties)
-    [container] = expected.pop("containerDefinitions")
-    [found] = task["containerDefinitions"]
-    assert {key: found[key] for key in container if key not in {"command", "logConfiguration"}} == {
-        key: each for key, each in container.items() if key not in {"command", "logConfiguration"}
-    }
-    assert without_nothing(found["command"]) == container["command"]
-    assert found["logConfiguration"]["options"] == container["logConfiguration"]["options"]
-    assert {key for key, each in expected.items() if task.get(key) != each} == LOST_OF_TASKS
+    definitions = made.stack.of_type("AWS::ECS::TaskDefinition")
+    assert definitions
+    for name, properties in definitions.items():
+        task = made.aws.client("ecs").describe_task_definition(taskDefinition=made.physical(name))[
+            "taskDefinition"
+        ]
+        expected = camel_case(properties)
+        [container] = expected.pop("containerDefinitions")
+        [found] = task["containerDefinitions"]
+        assert {key: found[key] for key in container if key not in {"command", "logConfiguration"}} == {
+            key: each for key, each in container.items() if key not in {"command", "logConfiguration"}
+        }
+        assert without_nothing(found["command"]) == container["command"]
+        assert found["logConfiguration"]["options"] == container["logConfiguration"]["options"]
+        assert {key for key, each in expected.items() if task.get(key) != each} == LOST_OF_TASKS
 
 
 @stacks_of("worker")

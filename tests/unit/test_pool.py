@@ -285,8 +285,7 @@ def end(*_):
     sys.exit()
 signal.signal(signal.SIGTERM, end)
 order(); order()
-tell(Said("half of it follows"))
-os.write(1, whole[:6])
+os.write(1, framed(Said("half of it follows")) + whole[:6])  # at once: whoever reads the one has to have the other
 order()
 """
     async with asyncio.timeout(20):
