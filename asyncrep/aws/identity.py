@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asyncrep.aws.credentials import session_of_profile
 from asyncrep.aws.errors import raise_translated, translate
 from asyncrep.aws.session import DEFAULT_REGION
 from asyncrep.errors import CredentialsError
@@ -30,10 +31,8 @@ def environment_region(profile: str | None = None) -> str:
 
 
 def _session_region(profile: str | None, label: str) -> str:
-    import aioboto3  # noqa: PLC0415 - commands start without the AWS libraries
-
     try:
-        return aioboto3.Session(profile_name=profile).region_name or DEFAULT_REGION
+        return session_of_profile(profile).region_name or DEFAULT_REGION
     except Exception as error:  # noqa: BLE001 - translated or raised as it is
         raise_translated(error, "Opening a session", label)
 
@@ -46,12 +45,11 @@ async def ask_account(place: Place) -> str:
     Raises:
         CredentialsError: there are no credentials, or STS cannot be asked with them.
     """
-    import aioboto3  # noqa: PLC0415
-    from aiobotocore.config import AioConfig  # noqa: PLC0415
+    from aiobotocore.config import AioConfig  # noqa: PLC0415 - commands start without the AWS libraries
 
     config = AioConfig(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
     try:
-        session = aioboto3.Session(profile_name=place.profile)
+        session = session_of_profile(place.profile)
         async with session.client("sts", region_name=region_of(place), config=config) as client:
             answer = await client.get_caller_identity()
     except Exception as error:

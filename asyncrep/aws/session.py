@@ -13,13 +13,13 @@ Requests to streams are short: only their answers are raw, so only the last two 
 
 from __future__ import annotations
 
-import re
 import zlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from asyncrep.aws.credentials import assume_role, check_role, session_of_profile
 from asyncrep.aws.errors import ChecksumError, raise_translated
-from asyncrep.errors import AsyncrepError, CredentialsError, UsageError
+from asyncrep.errors import AsyncrepError, UsageError
 from asyncrep.version import __version__
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ BODY = "AsyncrepBody"
 DEFAULT_REGION = "us-east-1"
 """The Region of a local endpoint when neither the location nor the environment names one."""
 
-_ROLE_ARN = re.compile(r"arn:(?:aws|aws-[a-z-]+):iam::[0-9]{12}:role/\S+")
 _CONTEXT_KEY = "asyncrep_body"
 MOST_CONNECTIONS = 512
 """Of one client; they are opened on demand only, and what really bounds them is Limits."""
@@ -110,23 +109,6 @@ async def open_streams_client(
         yield client
 
 
-def check_role(role_arn: str) -> None:
-    """Refuse what is not the ARN of a role.
-
-    Raises:
-        UsageError: with how it looks.
-    """
-    if not _ROLE_ARN.fullmatch(role_arn):
-        raise UsageError(f'"{role_arn}" is not a role; it looks like arn:aws:iam::123456789012:role/NAME.')
-
-
-def session_of_keys(access_key_id: str, secret_access_key: str) -> aioboto3.Session:
-    """Return a session with a user's own keys, whatever the environment holds."""
-    import aioboto3  # noqa: PLC0415 - takes longer to import than a whole --help may
-
-    return aioboto3.Session(aws_access_key_id=access_key_id, aws_secret_access_key=secret_access_key)
-
-
 def load_libraries() -> None:
     """Import what clients are made with, so that it was done before the first one is needed."""
     import aioboto3  # noqa: F401, PLC0415
@@ -156,8 +138,7 @@ async def opened(
 
     ``settings`` are botocore's, before those that are the same for every client.
     """
-    import aioboto3  # noqa: PLC0415 - takes longer to import than a whole --help may
-    import aiobotocore  # noqa: PLC0415
+    import aiobotocore  # noqa: PLC0415 - takes longer to import than a whole --help may
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
     from asyncrep.aws.connections import SingleSend  # noqa: PLC0415
@@ -167,10 +148,10 @@ async def opened(
         check_role(role_arn)
     async with AsyncExitStack() as stack:
         try:
-            base = means.session or aioboto3.Session(profile_name=means.profile)
+            base = means.session or session_of_profile(means.profile)
             region = region or base.region_name or DEFAULT_REGION
             if role_arn:
-                base = await _assume_role(base, role_arn, region)
+                base = await assume_role(base, role_arn, region)
             common: dict[str, Any] = {
                 "connect_timeout": _CONNECT_SECONDS,
                 "read_timeout": _READ_SECONDS,
@@ -244,45 +225,3 @@ def check_crc(headers: Mapping[str, str], body: bytes) -> None:
     expected = headers.get("x-amz-crc32")
     if expected is not None and expected.strip() != str(zlib.crc32(body)):
         raise ChecksumError("its CRC-32 is wrong")
-
-
-async def _assume_role(base: aioboto3.Session, role_arn: str, region: str) -> aioboto3.Session:
-    """Return a session that acts as ``role_arn`` and renews its credentials before they expire."""
-    import aioboto3  # noqa: PLC0415
-    from aiobotocore.credentials import (  # noqa: PLC0415
-        AioAssumeRoleCredentialFetcher,
-        AioDeferredRefreshableCredentials,
-    )
-    from aiobotocore.session import get_session  # noqa: PLC0415
-
-    def make_client(service: str, **credentials: Any) -> Any:
-        return base.client(service, region_name=region, **credentials)
-
-    source = await base.get_credentials()
-    if source is None:
-        raise CredentialsError(f"There are no AWS credentials with which to assume {role_arn}.")
-    fetcher = AioAssumeRoleCredentialFetcher(
-        client_creator=make_client,
-        source_credentials=source,
-        role_arn=role_arn,
-        extra_args={"RoleSessionName": "asyncrep"},
-    )
-    credentials = AioDeferredRefreshableCredentials(
-        method="assume-role", refresh_using=fetcher.fetch_credentials
-    )
-    await credentials.get_frozen_credentials()
-    core = get_session()
-    if base.profile_name != "default":  # a profile may also hold FIPS, proxy, CA and endpoint settings
-        core.set_config_variable("profile", base.profile_name)
-    core.register_component("credential_provider", _Fixed(credentials))
-    return aioboto3.Session(botocore_session=core)
-
-
-class _Fixed:
-    """A credential provider that always provides the same, self-renewing credentials."""
-
-    def __init__(self, credentials: Any) -> None:
-        self._credentials = credentials
-
-    async def load_credentials(self) -> Any:
-        return self._credentials

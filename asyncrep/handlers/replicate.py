@@ -6,7 +6,8 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asyncrep.aws.session import load_libraries, session_of_keys
+from asyncrep.aws.credentials import session_of_keys
+from asyncrep.aws.session import load_libraries
 from asyncrep.aws.table import open_table
 from asyncrep.errors import UsageError
 from asyncrep.flow.clock import SystemClock

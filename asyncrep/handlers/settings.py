@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from asyncrep.aws.session import check_role
+from asyncrep.aws.credentials import check_role
 from asyncrep.errors import UsageError
 from asyncrep.location import S3Place, TableRef
 from asyncrep.options import Guard, S3Access
