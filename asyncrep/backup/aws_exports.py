@@ -188,6 +188,7 @@ async def _opened(root: Storage, exports: Sequence[_Export], label: str, notes: 
         files,
         label=label,
         description=await _description(root, exports[0]),
+        as_of=exports[-1].span.end.timestamp(),
         items=sum(file.items or 0 for file in files),
         notes=notes,
         unwrap=unwrap_export_line,

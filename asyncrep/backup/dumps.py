@@ -9,6 +9,7 @@ from asyncrep.backup.file_lines import FileBackup
 from asyncrep.backup.layout import (
     MANIFEST,
     SEGMENT,
+    as_of,
     read_dump_manifest,
     read_segment_manifest,
     segment_manifest_name,
@@ -58,7 +59,8 @@ async def open_dump(storage: Storage) -> FileBackup:
         BackupFile(str(number), entries[str(number)].size, etag=entries[str(number)].etag)
         for number in segments
     ]
-    return FileBackup(storage, "dump", files, notes=_notes(storage, segments))
+    written = max((entries[str(number)].modified for number in segments), default=None)
+    return FileBackup(storage, "dump", files, as_of=written, notes=_notes(storage, segments))
 
 
 def _with_manifest(storage: Storage, manifest: DumpManifest, entries: Mapping[str, Entry]) -> FileBackup:
@@ -68,7 +70,15 @@ def _with_manifest(storage: Storage, manifest: DumpManifest, entries: Mapping[st
         raise BackupError(f"{storage.name_of(MANIFEST)} names a segment twice.")
     others = sorted({int(name) for name in entries if SEGMENT.fullmatch(name)} - set(named))
     notes = [f"{storage.name_of(MANIFEST)} does not name {_listed(others)}: left out."] if others else []
-    return FileBackup(storage, "dump", files, description=manifest.table, items=manifest.items, notes=notes)
+    return FileBackup(
+        storage,
+        "dump",
+        files,
+        description=manifest.table,
+        as_of=as_of(manifest.ended),
+        items=manifest.items,
+        notes=notes,
+    )
 
 
 def _part(storage: Storage, part: Part, entry: Entry | None) -> BackupFile:
@@ -154,7 +164,7 @@ async def open_snapshot(storage: Storage, name: str, head: ObjectHead) -> FileBa
     if found is None:
         _check_not_empty(label, head.size)
         file = BackupFile(name, head.size, etag=head.etag)
-        return FileBackup(storage, "snapshot", [file], label=label)
+        return FileBackup(storage, "snapshot", [file], label=label, as_of=head.modified)
     if SEGMENT.fullmatch(name) and manifest_name == segment_manifest_name(int(name)):
         return _segment(storage, name, head, found[0])
     manifest = read_dump_manifest(found[0], storage.name_of(manifest_name))
@@ -163,7 +173,13 @@ async def open_snapshot(storage: Storage, name: str, head: ObjectHead) -> FileBa
     (part,) = manifest.parts
     file = BackupFile(name, part.stored_bytes, part.items, part.sha256, etag=head.etag)
     return FileBackup(
-        storage, "snapshot", [file], label=label, description=manifest.table, items=manifest.items
+        storage,
+        "snapshot",
+        [file],
+        label=label,
+        description=manifest.table,
+        as_of=as_of(manifest.ended),
+        items=manifest.items,
     )
 
 
@@ -187,6 +203,7 @@ def _segment(storage: Storage, name: str, head: ObjectHead, document: bytes) -> 
         [file],
         label=label,
         description=manifest.table,
+        as_of=as_of(manifest.ended),
         items=manifest.items,
         notes=[f"{label} is one of the {manifest.segments} segments of a dump, not all of the table."]
         if manifest.segments > 1

@@ -16,6 +16,7 @@ from asyncrep.backup.layout import (
     DumpManifest,
     SegmentManifest,
     TableDescription,
+    moment,
     read_dump_manifest,
     read_segment_manifest,
     segment_manifest_name,
@@ -327,13 +328,3 @@ async def _with_verification(storage: Storage, found: Listed, by_name: Mapping[s
 def source_of(table: TableDescription | None) -> str:
     """Return what names the table of a dump beyond doubt: its ARN, where that is known."""
     return "" if table is None else table.arn or table.name
-
-
-def moment(stamp: str) -> datetime:
-    """Read a time of a manifest, ISO 8601; without a zone it is UTC.
-
-    Raises:
-        ValueError: it is none.
-    """
-    read = datetime.fromisoformat(stamp)
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

@@ -46,6 +46,7 @@ class FileBackup:
         *,
         label: str | None = None,
         description: TableDescription | None = None,
+        as_of: float | None = None,
         items: int | None = None,
         notes: Sequence[str] = (),
         unwrap: Unwrap = bare,
@@ -55,6 +56,7 @@ class FileBackup:
         self.kind: BackupKind = kind
         self.files = list(files)
         self.description = description
+        self.as_of = as_of
         self.items = items
         self.notes = list(notes)
         self.phases = max((file.phase for file in self.files), default=0) + 1

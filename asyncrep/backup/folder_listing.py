@@ -49,6 +49,10 @@ class Listing(Protocol):
         """Ranges of names, in their order; together they are all names."""
 
     @property
+    def at(self) -> float | None:
+        """The moment at which they were there, in seconds since the epoch; None for now."""
+
+    @property
     def notes(self) -> Sequence[str]:
         """What people should know of it, one sentence each."""
 
@@ -78,6 +82,7 @@ class Present:
     A range is named by what its names begin with, or are above: so names that are no digests are in one, too.
     """
 
+    at: float | None = None
     notes: Sequence[str] = ()
 
     def __init__(self, storage: Storage, parts: Sequence[str]) -> None:

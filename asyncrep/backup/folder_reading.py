@@ -116,6 +116,11 @@ class FolderBackup:
         self._nested: dict[str, int] = {}
 
     @property
+    def as_of(self) -> float | None:
+        """The moment at which its objects were there; None for now."""
+        return self._listing.at
+
+    @property
     def files(self) -> Sequence[BackupFile]:
         """Ranges of the objects' names; and last what of them may not count."""
         return self._files

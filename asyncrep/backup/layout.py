@@ -11,6 +11,7 @@ ours, which are known by the header of their gzip: one without any manifest was 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -117,6 +118,24 @@ class DumpManifest(msgspec.Struct, frozen=True, kw_only=True):
     table: TableDescription | None = None
     source: str = ""
     version: str = __version__
+
+
+def moment(stamp: str) -> datetime:
+    """Read a time of a manifest, ISO 8601; without a zone it is UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    read = datetime.fromisoformat(stamp)
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+def as_of(stamp: str) -> float | None:
+    """Return a time of a manifest in seconds since the epoch; None when it is none: the rest may still be good."""
+    try:
+        return moment(stamp).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def segment_manifest_name(segment: int) -> str:

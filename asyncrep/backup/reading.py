@@ -92,6 +92,10 @@ class Backup(Protocol):
         """The table it is of, where the backup tells."""
 
     @property
+    def as_of(self) -> float | None:
+        """The moment up to which it tells of its table, in seconds since the epoch; None for now, or nobody knows."""
+
+    @property
     def items(self) -> int | None:
         """How many items it holds, deletions included, as its manifests say; None where they do not."""
 

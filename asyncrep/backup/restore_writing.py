@@ -223,6 +223,7 @@ class Readable:
         self.label = backup.label
         self.kind = backup.kind
         self.description = backup.description
+        self.as_of = backup.as_of
         self.items = backup.items
         self.files = backup.files
         self.phases = backup.phases

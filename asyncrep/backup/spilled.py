@@ -171,6 +171,7 @@ class _Folded:
         self.label: str = backup.label
         self.kind: BackupKind = backup.kind
         self.description: TableDescription | None = backup.description
+        self.as_of: float | None = backup.as_of
         self.notes: Sequence[str] = backup.notes
         self.files: Sequence[BackupFile] = [
             BackupFile(f"part {number + 1} of {spill.partitions}", 0) for number in range(spill.partitions)

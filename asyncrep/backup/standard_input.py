@@ -28,6 +28,7 @@ class StreamBackup:
 
     kind: BackupKind = "stream"
     description: TableDescription | None = None
+    as_of: float | None = None
     items: int | None = None
     phases = 1
     notes: Sequence[str] = ()

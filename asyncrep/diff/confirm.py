@@ -147,7 +147,9 @@ def _judge(
     # What a backup says of an item is old: it is no judge of one that is still there.
     by_replica = primary is None or (run.fixed and replica is not None)
     judged_by, settings = (replica, run.replica.settings) if by_replica else (primary, run.primary.settings)
-    if is_expired(judged_by, settings.ttl_attribute, run.clock.now()):
+    # What a side lacks it has lost by the time that it tells of, or was never to have.
+    now = run.seen.get("primary" if primary is None else "replica", run.clock.now())
+    if is_expired(judged_by, settings.ttl_attribute, now):
         reason = f'Its TTL attribute "{settings.ttl_attribute}" is past.'
         return Verdict(candidate, primary, replica, found.moved(State.EXPIRED, reason), looks)
     return Verdict(candidate, primary, replica, with_cause(run, found), looks)

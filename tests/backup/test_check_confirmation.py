@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -133,6 +134,41 @@ async def test_an_item_whose_life_was_prolonged_in_the_table_since_is_different_
         key("prolonged"): State.FOUND, key("over"): State.EXPIRED
     }  # fmt: skip
     assert (report.expired, report.different) == (1, 1)
+
+
+async def test_between_two_backups_what_has_no_time_left_counts_by_the_time_that_they_tell_of(
+    tmp_path: Path,
+) -> None:
+    """Both are years old: what has expired since, they were to have."""
+    days = [int(datetime(2024, 3, day, tzinfo=UTC).timestamp()) for day in range(1, 6)]
+    ours = [item("over", until=days[1]), item("lost", until=days[3])]
+    theirs = [item("new", until=days[3]), item("left", until=days[0])]
+    both = [("over too", days[1], State.EXPIRED), ("changed", days[3], State.FOUND)]
+    for place, some, ended in (
+        ("ours", ours, "2024-03-02T12:00:00Z"),
+        ("theirs", theirs, "2024-03-03T12:00:00Z"),
+    ):
+        stored = [*some, *(item(name, v=len(place), until=until) for name, until, _ in both)]
+        put(tmp_path / place, our_dump([stored], ended=ended, ttl_attribute="until"))
+    (found, report), _ = await between(tmp_path / "ours", tmp_path / "theirs")
+    assert {each: record.state for each, record in found.items()} == {
+        key("over"): State.EXPIRED, key("lost"): State.FOUND, key("new"): State.FOUND, key("left"): State.EXPIRED,
+        **{key(name): state for name, _, state in both},
+    }  # fmt: skip
+    assert (report.drift, report.expired) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("told", "state"), [("2024-03-01T00:00:00Z", State.FOUND), ("long ago", State.EXPIRED)]
+)
+async def test_a_backup_that_does_not_tell_its_time_is_of_now(
+    tmp_path: Path, told: str, state: State
+) -> None:
+    until = int(datetime(2024, 3, 2, tzinfo=UTC).timestamp())
+    put(tmp_path / "ours", our_dump([[item(until=until)]], ttl_attribute="until"))
+    put(tmp_path / "theirs", our_dump([[item("other")]], ttl_attribute="until", ended=told))
+    (found, _), _ = await between(tmp_path / "ours", tmp_path / "theirs")
+    assert found[key()].state is state
 
 
 # ── A folder that follows its table ─────────────────────────────────────────────────────────────────

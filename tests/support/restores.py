@@ -55,7 +55,11 @@ def foreign_dump(segments: Iterable[Iterable[Item]]) -> dict[str, bytes]:
 
 
 def our_dump(
-    segments: Iterable[Iterable[Item]], create: dict[str, Any] | None = None, **more: Any
+    segments: Iterable[Iterable[Item]],
+    create: dict[str, Any] | None = None,
+    *,
+    ended: str = "2026-01-02T03:05:00Z",
+    **more: Any,
 ) -> dict[str, bytes]:
     """A dump with its manifest."""
     objects, parts = {}, []
@@ -80,7 +84,7 @@ def our_dump(
         bytes=sum(each.bytes for each in parts),
         stored_bytes=sum(each.stored_bytes for each in parts),
         begun="2026-01-02T03:00:00Z",
-        ended="2026-01-02T03:05:00Z",
+        ended=ended,
         table=TableDescription(name=NAME, create=BY_ID if create is None else create, **more),
     )
     return objects | {"manifest.json": manifest_bytes(manifest)}
