@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,6 +41,9 @@ T = TypeVar("T")
 _RETRY = RetryPolicy(attempts=6, patience=60.0)
 _MOST_REMOVED = 1000
 """The most names that one DeleteObjects takes."""
+
+_UNTOLD = re.compile("[\x00-\x1f\ufffe\uffff]")
+"""Characters that XML 1.0 has not, or makes others of: DeleteObjects cannot name what has them in its name."""
 
 _PASSING = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
 """What becomes of single objects of a DeleteObjects, and says nothing of the next try."""
@@ -277,8 +281,12 @@ class Objects:
         Raises:
             ServiceError: some could not be removed; the sentence names the first of them.
         """
-        for start in range(0, len(names), _MOST_REMOVED):
-            await self._remove(list(names[start : start + _MOST_REMOVED]))
+        untold = [name for name in names if _UNTOLD.search(self.place.under(name))]
+        told = [name for name in names if name not in untold] if untold else list(names)
+        for start in range(0, len(told), _MOST_REMOVED):
+            await self._remove(told[start : start + _MOST_REMOVED])
+        for name in untold:
+            await self.delete(name)
 
     async def _remove(self, names: list[str]) -> None:
         """Remove as many as one request takes; what fails in passing, each by itself, is tried again."""

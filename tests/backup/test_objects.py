@@ -22,7 +22,7 @@ from asyncrep.flow.clock import VirtualClock
 from asyncrep.flow.retry import RetryPolicy
 from asyncrep.location import S3Place
 from asyncrep.options import S3Access
-from tests.support.buckets import seconds_apart
+from tests.support.buckets import bucket_on, seconds_apart
 from tests.support.engines import REGION
 from tests.support.s3_proxy import Cut, Lose, Refuse, S3Proxy
 from tests.support.scenario import session
@@ -173,6 +173,18 @@ async def test_a_bucket_without_a_prefix_is_a_place(bucket: Bucket, proxy: S3Pro
         assert [name async for name in objects.names()] == ["x/y"]
         assert objects.name_of("x/y") == objects.under("x").name_of("y") == f"s3://{bucket.name}/x/y"
         assert await objects.folders() == ["x"]
+
+
+async def test_names_that_xml_cannot_hold_are_removed_as_well(moto_url: str) -> None:
+    names = ["\t", "a\rb", "x\x01y", "\uffff", "plain"]
+    with bucket_on(moto_url, versioned=False) as bucket:
+        access = S3Access(endpoint_url=moto_url)
+        async with open_objects(S3Place(bucket.name), access=access, session=session()) as objects:
+            for name in names:
+                await objects.put(name, b"")
+            await objects.remove(names)
+            found = [await objects.head(name) for name in names]
+    assert found == [None] * len(names)
 
 
 # ── Versions ────────────────────────────────────────────────────────────────────────────────────────
