@@ -33,6 +33,7 @@ async def create_table(
     parameters: Mapping[str, Any],
     *,
     ttl_attribute: str | None = None,
+    may_exist: bool = False,
     clock: Clock | None = None,
 ) -> list[str]:
     """Make a table and wait until it, and its indexes, can be used.
@@ -41,6 +42,7 @@ async def create_table(
         place: where; there must be no table yet.
         parameters: those of CreateTable, without the name.
         ttl_attribute: the attribute by which items expire; TTL is on then.
+        may_exist: what a process before this one may have made already is taken for it.
         clock: where time comes from.
 
     Returns:
@@ -59,11 +61,11 @@ async def create_table(
         except ServiceError as error:
             if error.code != _EXISTS:
                 raise
-            if not error.maybe_done:
+            if not (may_exist or error.maybe_done):
                 raise _exists(client.label) from error
         await _until_active(client, budget, clock)
         if ttl_attribute is not None:
-            notes += await _turn_on_ttl(client, budget, ttl_attribute)
+            notes += await _turn_on_ttl(client, budget, ttl_attribute, may_be_on=may_exist)
         return notes
 
 
@@ -137,7 +139,7 @@ def _is_active(table: dict[str, Any] | None) -> bool:
     return all(index.get("IndexStatus") in _ACTIVE for index in table.get("GlobalSecondaryIndexes") or [])
 
 
-async def _turn_on_ttl(client: WireClient, budget: Budget, attribute: str) -> list[str]:
+async def _turn_on_ttl(client: WireClient, budget: Budget, attribute: str, *, may_be_on: bool) -> list[str]:
     specification = {"Enabled": True, "AttributeName": attribute}
     try:
         await client.ask(
@@ -148,5 +150,7 @@ async def _turn_on_ttl(client: WireClient, budget: Budget, attribute: str) -> li
             TimeToLiveSpecification=specification,
         )
     except ServiceError as error:  # the items matter more
+        if may_be_on and "already enabled" in str(error):
+            return []
         return [f"TTL by the attribute {attribute!r} could not be turned on: {error}"]
     return []

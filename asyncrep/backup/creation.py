@@ -12,8 +12,10 @@ from asyncrep.items.keys import KeyReader
 
 if TYPE_CHECKING:
     from asyncrep.aws.place import Place
+    from asyncrep.backup.layout import TableDescription
     from asyncrep.backup.reading import Backup
     from asyncrep.flow.clock import Clock
+    from asyncrep.model import KeySchema
     from asyncrep.progress import Observer
 
 _WHY: dict[str, str] = {
@@ -25,16 +27,38 @@ _WHY: dict[str, str] = {
 }
 
 
-async def create_for(
+async def check_creatable(
     backup: Backup, place: Place, *, check_first: bool = True, observer: Observer, clock: Clock | None = None
+) -> None:
+    """Make sure that the table of a backup can be made.
+
+    Args:
+        backup: what describes it.
+        place: where it is to be.
+        check_first: read the whole backup, so that no table is made for a damaged one.
+        observer: is told how far that is.
+        clock: where time comes from.
+
+    Raises:
+        UsageError: the backup describes no table, or there is one by that name.
+        BackupError: the backup is damaged.
+        ServiceError: nobody could say whether there is a table.
+    """
+    _, schema = _described(backup)
+    await check_absent(place, clock=clock)
+    if check_first:
+        await check_backup(backup, KeyReader(schema), observer)
+
+
+async def create_for(
+    backup: Backup, place: Place, *, may_exist: bool = False, clock: Clock | None = None
 ) -> list[str]:
     """Make the table of a backup: its key, indexes, billing, stream, encryption and TTL.
 
     Args:
         backup: what describes it.
         place: where it is to be.
-        check_first: read the whole backup before that, so that no table is made for a damaged one.
-        observer: is told how far that is.
+        may_exist: a process before this one may have made it; otherwise a table by that name is an error.
         clock: where time comes from.
 
     Returns:
@@ -42,8 +66,19 @@ async def create_for(
 
     Raises:
         UsageError: the backup describes no table, or there is one by that name.
-        BackupError: the backup is damaged; nothing was made.
         ServiceError: the table could not be made.
+    """
+    described, _ = _described(backup)
+    return await create_table(
+        place, described.create, ttl_attribute=described.ttl_attribute, may_exist=may_exist, clock=clock
+    )
+
+
+def _described(backup: Backup) -> tuple[TableDescription, KeySchema]:
+    """Return the table that a backup describes, and its key.
+
+    Raises:
+        UsageError: it describes none.
     """
     described, schema = backup.description, described_schema(backup.description)
     if described is None or schema is None:
@@ -51,7 +86,4 @@ async def create_for(
             f"{backup.label} does not tell how its table was made ({_WHY[backup.kind]}): make the table first, and leave "
             "out --create."
         )
-    await check_absent(place, clock=clock)
-    if check_first:
-        await check_backup(backup, KeyReader(schema), observer)
-    return await create_table(place, described.create, ttl_attribute=described.ttl_attribute, clock=clock)
+    return described, schema

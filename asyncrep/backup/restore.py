@@ -10,7 +10,7 @@ from asyncrep.backup.file_lines import FileBackup
 from asyncrep.backup.folder_reading import FolderBackup
 from asyncrep.backup.key_finding import described_schema
 from asyncrep.backup.report import RestoreReport
-from asyncrep.backup.restore_progress import Progress, Unit, kept
+from asyncrep.backup.restore_progress import Progress, Unit, kept, restored
 from asyncrep.backup.restore_writing import Readable, RestoreWriter
 from asyncrep.backup.soundness import FILES_AT_ONCE, check_backup
 from asyncrep.cost.account import open_account
@@ -90,12 +90,12 @@ async def restore(
     )
     run.report.at, run.report.created = at, created
     notes = await _check_request(backup, table, mode, force=force)
-    resumed = job is not None and job.work is not None
-    if job is not None and job.work is not None:
-        run.progress.go_on(job.work, run.report)
+    saved = restored(job)
+    if saved is not None:
+        run.progress.go_on(saved, run.report)
     run.begin(notes)
     async with run.whole():
-        if not resumed:
+        if saved is None:
             await run.check(check_first=check_first)
         run.has_begun = True
         async with kept(run.progress, run.report, job, run.observer, run.clock):

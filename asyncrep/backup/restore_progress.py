@@ -33,6 +33,16 @@ _COUNTS_OF_LINES = ("items", "bytes", "written", "deleted", "present", "failed")
 _COUNTS = (*_COUNTS_OF_LINES, "read_units", "write_units", "cost_usd", "throttled", "seconds")
 
 
+CREATING = "creating"
+"""In the work of a job: it has begun to make its table, and nothing was restored yet."""
+
+
+def restored(job: Job | None) -> dict[str, Any] | None:
+    """Return what a job tells of the restore that it keeps; None where none was begun."""
+    work = None if job is None else job.work
+    return None if work is None or CREATING in work else work
+
+
 class _Saved(msgspec.Struct):
     """What a job of a restore keeps.
 

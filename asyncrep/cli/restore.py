@@ -292,6 +292,7 @@ class _Restore:
 
     async def _restore(self, observer: Observer) -> None:
         from asyncrep.backup.restore import restore as write  # noqa: PLC0415
+        from asyncrep.backup.restore_progress import restored  # noqa: PLC0415
         from asyncrep.cli.output import opened  # noqa: PLC0415
         from asyncrep.cli.restore_view import refused_line  # noqa: PLC0415
 
@@ -304,7 +305,7 @@ class _Restore:
             for note in moment.notes if moment is not None else ():
                 observer.notice(Note(note))
             backup = await stack.enter_async_context(self._backup.open(self._place.ref.table))
-            created = restoring.create and not self._is_resumed
+            created = restoring.create and restored(self._job) is None
             if created:
                 await self._create(backup, observer)
             table = await stack.enter_async_context(self._place.open())
@@ -321,10 +322,6 @@ class _Restore:
                 job=self._job,
                 refused=cast("Callable[[Refused], None]", output),
             )
-
-    @property
-    def _is_resumed(self) -> bool:
-        return self._job is not None and self._job.work is not None
 
     async def _open_job(self, stack: AsyncExitStack) -> int | None:
         """Open the job, if there is to be one; return how much of the output belongs to it."""
@@ -345,10 +342,17 @@ class _Restore:
             observer.notice(Note(self._job.note))
 
     async def _create(self, backup: Backup, observer: Observer) -> None:
-        from asyncrep.backup.creation import create_for  # noqa: PLC0415
+        """Make the table; a job says so first, as whoever goes on with it must not take the table for another's."""
+        from asyncrep.backup.creation import check_creatable, create_for  # noqa: PLC0415
+        from asyncrep.backup.restore_progress import CREATING  # noqa: PLC0415
 
-        check_first = not self._restoring.no_check
-        for note in await create_for(backup, self._place, check_first=check_first, observer=observer):
+        has_begun = self._job is not None and self._job.work is not None
+        if not has_begun:
+            check_first = not self._restoring.no_check
+            await check_creatable(backup, self._place, check_first=check_first, observer=observer)
+        if self._job is not None:
+            await self._job.save_work({CREATING: True})
+        for note in await create_for(backup, self._place, may_exist=has_begun):
             observer.notice(Note(note))
 
     def _hear(self, event: Event) -> None:

@@ -10,7 +10,7 @@ import pytest
 from asyncrep.aws.create import create_table
 from asyncrep.aws.place import Place
 from asyncrep.aws.table import open_table
-from asyncrep.backup.creation import create_for
+from asyncrep.backup.creation import check_creatable, create_for
 from asyncrep.backup.opening import open_backup
 from asyncrep.errors import BackupError, UsageError
 from asyncrep.flow.clock import VirtualClock
@@ -100,14 +100,13 @@ async def test_a_key_of_another_region_is_left_to_aws_and_that_is_told(aws: Engi
     assert note.startswith(f"The key that encrypted the table, {key}, is of another Region")
 
 
-async def test_a_damaged_backup_makes_no_table(aws: Engine, tmp_path: Path) -> None:
+async def test_for_a_damaged_backup_no_table_is_to_be_made(aws: Engine, tmp_path: Path) -> None:
     objects = our_dump([items(10, n=1), items(10, n=2)])
     put(tmp_path, objects | {"1": objects["0"]})
     place = place_on(aws)
     async with open_backup(str(tmp_path)) as backup:
         with pytest.raises(BackupError):
-            await create_for(backup, place, observer=Log())
-    assert place.ref.table not in aws.call("ListTables", {})["TableNames"]
+            await check_creatable(backup, place, observer=Log())
 
 
 async def test_what_describes_no_table_is_refused_with_the_reason(aws: Engine, tmp_path: Path) -> None:
@@ -116,4 +115,4 @@ async def test_what_describes_no_table_is_refused_with_the_reason(aws: Engine, t
         with pytest.raises(
             UsageError, match=r"has no manifest, in which asyncrep describes the table\): make the"
         ):
-            await create_for(backup, place_on(aws), observer=Log())
+            await create_for(backup, place_on(aws))

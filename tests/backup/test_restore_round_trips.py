@@ -21,7 +21,7 @@ from asyncrep.items.incremental import object_name
 from asyncrep.location import TableRef
 from tests.support.engines import REGION, Engine, moto
 from tests.support.restores import foreign_dump, jsonl, put
-from tests.support.scenario import Log, item, session
+from tests.support.scenario import item, session
 from tests.support.values import equal
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def test_what_was_dumped_comes_back_in_a_table_made_for_it(
     name = f"made-{uuid.uuid4().hex[:8]}"
     place = Place(TableRef.parse(f"{REGION}/{name}", endpoint_url=engine.url))
     async with open_backup(str(tmp_path)) as backup:
-        await create_for(backup, place, observer=Log())
+        await create_for(backup, place)
     try:
         report = await restored(tmp_path, engine, name, check_first=False)
         assert report.complete

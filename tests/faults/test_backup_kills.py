@@ -108,10 +108,11 @@ def survive_a_dump(ordeal: BackupOrdeal, number: signal.Signals, seed: int) -> N
     ordeal.assert_dumped(JOBID)
 
 
-def put_dump(ordeal: BackupOrdeal) -> None:
+def put_dump(ordeal: BackupOrdeal, **described: str) -> None:
     """Put a dump into the bucket, made without asyncrep."""
     items = list(ordeal.truth.values())
-    for name, stored in our_dump([items[:9], items[9:20], items[20:]], create=ordeal.description).items():
+    segments = [items[:9], items[9:20], items[20:]]
+    for name, stored in our_dump(segments, create=ordeal.description, **described).items():
         ordeal.bucket.put(f"{DUMP}/{JOBID}/{name}", stored)
 
 
@@ -168,6 +169,34 @@ def test_a_dump_that_is_killed_is_finished_by_the_same_command(large: BackupOrde
 @on_moto
 def test_a_restore_that_is_killed_is_finished_by_the_same_command(ordeal: BackupOrdeal, seed: int) -> None:
     survive_a_restore(ordeal, signal.SIGKILL, seed)
+
+
+@on_moto
+@pytest.mark.parametrize(
+    ("operation", "landed"),
+    [("CreateTable", False), ("CreateTable", True), ("UpdateTimeToLive", True)],
+    ids=["before CreateTable", "after CreateTable", "after UpdateTimeToLive"],
+)
+def test_a_table_that_a_killed_restore_was_making_is_made_and_filled_by_the_same_command(
+    ordeal: BackupOrdeal, operation: str, *, landed: bool
+) -> None:
+    put_dump(ordeal, ttl_attribute="expires")
+    name = ordeal.new_table()
+    ordeal.engine.call("DeleteTable", {"TableName": name})
+    command = ("restore", ordeal.place(f"{DUMP}/{JOBID}"), f"us-east-1/{name}", "--create")
+    ran = ordeal.run_until(
+        signal.SIGKILL, ordeal.dynamo, 1, operation, landed=landed, command=(*command, *JOB, *QUIET)
+    )
+    assert ran.code == -signal.SIGKILL
+    again = ordeal.run(*command, *JOB, *QUIET)
+    assert (again.code, again.stderr) == (0, "")
+    ordeal.assert_holds(ordeal.items(name))
+    ttl = ordeal.engine.call("DescribeTimeToLive", {"TableName": name})["TimeToLiveDescription"]
+    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
+    other = ordeal.run(*command, *QUIET)
+    assert (other.code, other.sentence) == (
+        2, f"There is a table us-east-1/{name} already: leave out --create, or choose another name."
+    )  # fmt: skip
 
 
 @on_moto
