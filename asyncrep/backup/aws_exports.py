@@ -59,6 +59,10 @@ class _ExportLine(msgspec.Struct):
     NewImage: Raw = Raw(b"")
 
 
+class _LoneLine(msgspec.Struct, forbid_unknown_fields=True):
+    Item: Raw
+
+
 class _Export(NamedTuple):
     """One export that has come to its end.
 
@@ -76,6 +80,11 @@ class _Export(NamedTuple):
 _read_summary = msgspec.json.Decoder(_Summary).decode
 _read_file = msgspec.json.Decoder(_FileOf).decode
 _read_line = msgspec.json.Decoder(_ExportLine).decode
+_read_lone = msgspec.json.Decoder(_LoneLine).decode
+_decode = msgspec.json.Decoder().decode
+
+_ITEM = b'{"Item"'
+_TYPES = frozenset({"S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL"})
 
 
 async def open_export(root: Storage, name: str) -> FileBackup:
@@ -269,3 +278,29 @@ def unwrap_export_line(number: int, text: bytes, file: str) -> Line:
     if key := bytes(line.Keys):
         return Line(number, key, is_deletion=True)
     raise BackupError(f"{file}, line {number}: it has neither an Item nor Keys, as lines of exports have.")
+
+
+def unwrap_lone_line(number: int, text: bytes, file: str) -> Line:  # noqa: ARG001 - see file_lines.Unwrap
+    """Return a line of a file of which nothing tells what it is: an item, or a full export's ``{"Item": …}`` of one.
+
+    An item may have an attribute of the name ``Item``: then a type and its value stand there, and no attributes.
+    """
+    if text.startswith(_ITEM):
+        try:
+            image = _read_lone(text).Item
+            held = _decode(image)
+            if isinstance(held, dict) and not _is_value(held):
+                return Line(number, bytes(image))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass  # whoever looks at the line says what is wrong with it
+    return Line(number, text)
+
+
+def _is_value(value: dict[str, object]) -> bool:
+    """Tell whether this is an attribute's value: one type, and what that has. Only a map has an object there."""
+    if len(value) != 1:
+        return False
+    ((name, held),) = value.items()
+    if name == "M" and isinstance(held, dict):
+        return all(isinstance(each, dict) for each in held.values())
+    return name in _TYPES and not isinstance(held, dict)

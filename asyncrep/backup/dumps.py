@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
+from asyncrep.backup.aws_exports import unwrap_lone_line
 from asyncrep.backup.file_lines import FileBackup
 from asyncrep.backup.layout import (
     MANIFEST,
@@ -164,7 +165,9 @@ async def open_snapshot(storage: Storage, name: str, head: ObjectHead) -> FileBa
     if found is None:
         _check_not_empty(label, head.size)
         file = BackupFile(name, head.size, etag=head.etag)
-        return FileBackup(storage, "snapshot", [file], label=label, as_of=head.modified)
+        return FileBackup(
+            storage, "snapshot", [file], label=label, as_of=head.modified, unwrap=unwrap_lone_line
+        )
     if SEGMENT.fullmatch(name) and manifest_name == segment_manifest_name(int(name)):
         return _segment(storage, name, head, found[0])
     manifest = read_dump_manifest(found[0], storage.name_of(manifest_name))

@@ -153,7 +153,7 @@ class LineReader:
             BackupError: the file breaks off in the middle of its gzip.
         """
         if self._inflate is not None and not self._inflate.is_whole:
-            raise BackupError(f"{self.name} breaks off after line {self.number}: its gzip has no end.")
+            raise BackupError(f"{self.name} breaks off {self._where}: its gzip has no end.")
         if self._opening:
             self._rest, self._opening = self._opening, None
         yield from self._cut(b"\n" if self._rest else b"")
@@ -166,7 +166,7 @@ class LineReader:
             yield from self._inflate.feed(data)
         except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stub calls the class an instance
             raise BackupError(
-                f"{self.name} is damaged after line {self.number}: its gzip cannot be read ({error})."
+                f"{self.name} is damaged {self._where}: its gzip cannot be read ({error})."
             ) from error
 
     def _cut(self, piece: bytes) -> Iterator[tuple[int, bytes]]:
@@ -183,6 +183,10 @@ class LineReader:
         if len(rest) > LONGEST_LINE:
             raise self._too_long(self.number + 1)
         self._rest = rest
+
+    @property
+    def _where(self) -> str:
+        return f"after line {self.number}" if self.number else "before its first line ends"
 
     def _too_long(self, number: int) -> BackupError:
         return BackupError(

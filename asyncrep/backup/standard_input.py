@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asyncrep.backup.aws_exports import unwrap_lone_line
 from asyncrep.backup.file_lines import read_chunks
 from asyncrep.backup.reading import BackupFile
 from asyncrep.errors import BackupError, StorageError
@@ -48,7 +49,8 @@ class StreamBackup:
         if self._begun:
             raise BackupError(f"{self.label} can be read only once.")
         self._begun = True
-        return read_chunks(_pieces(self._source, self.label), self.label, file, skip=skip)
+        pieces = _pieces(self._source, self.label)
+        return read_chunks(pieces, self.label, file, skip=skip, unwrap=unwrap_lone_line)
 
 
 async def _pieces(source: int | Path, label: str) -> AsyncIterator[bytes]:

@@ -8,18 +8,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from asyncrep.backup.aws_exports import unwrap_export_line
+from asyncrep.backup.aws_exports import unwrap_export_line, unwrap_lone_line
 from asyncrep.backup.export_chain import Span, continued
 from asyncrep.backup.opening import open_backup
 from asyncrep.errors import BackupError
 from tests.support.restores import changed, export, jsonl, lines_of, put
 from tests.support.scenario import item, items
+from tests.support.strategies import items as items_of_any_kind
+from tests.support.strategies import values
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.values import Item, Value
 
 DAYS = [f"2026-01-{day:02}T00:00:00.000Z" for day in range(1, 10)]
 FULL = [{"Item": each} for each in items(4, n=0)]
@@ -162,6 +166,32 @@ def test_lines_tell_items_new_images_and_deletions() -> None:
     gone = jsonl([changed(None, item("a"), old=item("a", n=1))])
     assert unwrap_export_line(1, new, "")[1:3] == (jsonl([item("a", n=2)])[:-1], False)
     assert unwrap_export_line(1, gone, "")[1:3] == (jsonl([item("a")])[:-1], True)
+
+
+@given(exported=items_of_any_kind(min_size=1))
+def test_a_line_of_a_full_export_is_known_where_nothing_tells_of_it(exported: Item) -> None:
+    assume(not (exported.keys() == {"M"} and all("M" in each for each in exported.values())))
+    [line] = jsonl([{"Item": exported}]).splitlines()
+    assert unwrap_lone_line(1, line, "").image == jsonl([exported])[:-1]
+
+
+@given(values(), items_of_any_kind())
+def test_an_item_whose_attribute_is_called_item_stays_what_it_is(value: Value, others: Item) -> None:
+    [line] = jsonl([{"Item": value} | others]).splitlines()
+    assert unwrap_lone_line(1, line, "").image == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"Item":{"id":{"S":"a"}},"x":{"S":"b"}}', b'{"Item":"x"}', b'{"Item"', b'{"Item":[]}', b'{"id":{}}'],
+)
+def test_what_is_no_line_of_a_full_export_is_left_to_whoever_reads_it(line: bytes) -> None:
+    assert unwrap_lone_line(3, line, "").image == line
+
+
+async def test_a_single_file_of_an_export_is_read(tmp_path: Path) -> None:
+    (tmp_path / "data.json.gz").write_bytes(gzip.compress(jsonl(FULL)))
+    assert await lines_of(tmp_path / "data.json.gz") == items(4, n=0)
 
 
 moments = st.integers(0, 8)

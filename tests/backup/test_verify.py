@@ -118,7 +118,7 @@ async def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     made = dump("j")
     digest, gzipped = await problems(tmp_path, made | {"j/1": flipped(made["j/1"], 40)})
     assert digest == "j/1 is not what was written: its digest is not the one in the manifest."
-    assert gzipped.startswith("j/1 is damaged after line ")
+    assert gzipped.startswith("j/1 is damaged before its first line ends: ")
 
 
 async def test_other_content_of_the_same_size_and_count_is_found(tmp_path: Path) -> None:
