@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from asyncrep.aws import routes
-from asyncrep.aws.session import BODY, check_crc
+from asyncrep.aws.session import BODY, RAW_REFUSALS, check_crc
 from asyncrep.aws.signature import Unsigned
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ _METHODS = {
     "DeleteItem": "delete_item",
     "TransactWriteItems": "transact_write_items",
 }
-_STOCK = frozenset({"TransactWriteItems"})
-"""What botocore always makes: refusals of it hold items, which are its to read."""
-
 _VERSION = "DynamoDB_20120810"
 _TYPE = "application/x-amz-json-1.0"
 _EXPECTED = frozenset({"content-type", "x-amz-target", "accept-encoding"})
@@ -58,7 +55,7 @@ class TableCalls:
             ChecksumError: the answer was damaged.
         """
         route = self._routes.get(table)
-        if route is None or operation in _STOCK:
+        if route is None:
             return await self._stock(operation, table, body)
         headers = {"content-type": _TYPE, "x-amz-target": f"{_VERSION}.{operation}"}
         request = Unsigned("POST", route.host, route.path, "", headers, body)
@@ -89,19 +86,39 @@ def _naming(operation: str, table: str) -> dict[str, Any]:
     return {"TableName": table}
 
 
+class _Reason(msgspec.Struct):
+    """Why an action of a transaction was not carried out. Its item is not decoded."""
+
+    Code: str | None = None
+    Message: str | None = None
+
+
+class _Told(msgspec.Struct):
+    kind: str | None = msgspec.field(default=None, name="__type")
+    message: str | None = None
+    Message: str | None = None
+    CancellationReasons: list[_Reason] | None = None
+
+
+_read_refusal = msgspec.json.Decoder(_Told).decode
+
+
 def _refusal(status: int, headers: Mapping[str, str], body: bytes, operation: str) -> Exception:
-    """Return what botocore raises for an answer."""
+    """Return what botocore raises for an answer; of a transaction with the raw body, which holds items."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     try:
-        told = msgspec.json.decode(body.decode(), type=dict[str, Any])
-    except msgspec.MsgspecError:
-        told = {}  # no error of the service: something before it has answered
-    kind = str(told.get("__type") or headers.get("x-amzn-errortype") or status)
+        told = _read_refusal(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        told = _Told()  # no error of the service: something before it has answered
+    kind = told.kind or headers.get("x-amzn-errortype") or str(status)
     error = {"Code": kind.rpartition("#")[2].partition(":")[0]}
-    error["Message"] = str(told.get("message") or told.get("Message") or "")
+    error["Message"] = told.message or told.Message or ""
     answer: Any = {
         "Error": error,
         "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": dict(headers)},
     }
+    if operation in RAW_REFUSALS:
+        answer[BODY] = body
+        answer["CancellationReasons"] = msgspec.to_builtins(told.CancellationReasons or [])
     return ClientError(answer, operation)
