@@ -11,6 +11,7 @@ import typer
 
 from asyncrep.backup.report import BackupFormat
 from asyncrep.cli.backup_metrics import BackupMetric, run_and_publish
+from asyncrep.cli.common_options import JobPlace
 from asyncrep.cli.limits import ReadLimitOptions
 from asyncrep.cli.options import SummaryOptions, spread_options
 from asyncrep.cli.runtime import AGREE, Interrupted, exit_codes
@@ -98,14 +99,7 @@ class DumpOptions:
         int | None,
         typer.Option(metavar="K", help="Only segment K (from 0) of --segments N.", rich_help_panel=_BACKUP),
     ] = None
-    job: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|PATH|s3://…",
-            help="Keep how far the run is, so that the same command goes on after an interruption.",
-            rich_help_panel="Job",
-        ),
-    ] = None
+    job: JobPlace = None
 
     def one_segment(self) -> Segment | None:
         """Return the single segment that is meant, None for the whole table.

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from asyncrep.cli.check import Check, Keeping, Manner
+from asyncrep.cli.common_options import JobPlace
 from asyncrep.cli.metrics import Metric, MetricNamespace, run_and_publish
 from asyncrep.cli.options import (
     CompareOptions,
@@ -89,15 +90,7 @@ def diff_tables(
     replica: Annotated[
         str | None, typer.Argument(metavar="REPLICA", help="The table that is checked.", show_default=False)
     ] = None,
-    job: Annotated[
-        str | None,
-        typer.Option(
-            "--job",
-            metavar="NAME|PATH|s3://…",
-            help="Keep how far the run is, so that the same command goes on after an interruption.",
-            rich_help_panel="Job",
-        ),
-    ] = None,
+    job: JobPlace = None,
     metric: MetricNamespace = None,
 ) -> None:
     """Check a replica in full, repair it, or fill a new one."""

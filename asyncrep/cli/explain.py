@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asyncrep.cli.common_options import OUTPUT
 from asyncrep.cli.one_record import KEY_FORMS, RecordArguments, find_record, opened
 from asyncrep.cli.options import CompareOptions, MessageOptions, PlaceOptions, spread_options
 from asyncrep.cli.runtime import AGREE, DISCREPANCIES, exit_codes, run_async
@@ -49,8 +50,6 @@ EPILOG = """
   3  the record could not be read
 """
 
-_OUTPUT = "Output"
-
 
 @spread_options
 def explain(
@@ -64,12 +63,12 @@ def explain(
         typer.Option(
             metavar="FILE|s3://…",
             help="Tell also what repairs did to it, from their journal (or an undo's).",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     json: Annotated[
         bool,
-        typer.Option("--json", help="All of it as one JSON object on stdout.", rich_help_panel=_OUTPUT),
+        typer.Option("--json", help="All of it as one JSON object on stdout.", rich_help_panel=OUTPUT),
     ] = False,
 ) -> None:
     """Tell the story of one record."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asyncrep.cli.common_options import JobPlace, OneSegment, Segments
 from asyncrep.cli.folder_arguments import FolderArgument, TableArgument, find_folder
 from asyncrep.cli.limits import PACE, ReadLimitOptions
 from asyncrep.cli.one_record import KEY_FORMS
@@ -98,29 +99,12 @@ _KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The record's k
 class FillOptions:
     """How a folder is filled."""
 
-    segments: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Scan in N segments at once. [dim]Default: by the table's size.[/dim]",
-            rich_help_panel=PACE,
-        ),
-    ] = None
-    segment: Annotated[
-        int | None,
-        typer.Option(metavar="K", help="Only segment K (from 0) of --segments N.", rich_help_panel=PACE),
-    ] = None
+    segments: Segments = None
+    segment: OneSegment = None
     concurrency: Annotated[
         int, typer.Option(metavar="N", help="Objects under way at once.", rich_help_panel=PACE)
     ] = 256
-    job: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|PATH|s3://…",
-            help="Keep how far the run is, so that the same command goes on after an interruption.",
-            rich_help_panel="Job",
-        ),
-    ] = None
+    job: JobPlace = None
 
     def one_segment(self) -> Segment | None:
         """Return the single segment that is meant, None for the whole table.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asyncrep.cli.common_options import Verbose
 from asyncrep.cli.folder_arguments import FolderArgument, TableArgument, find_folder
 from asyncrep.cli.one_record import KEY_FORMS
 from asyncrep.cli.options import spread_options
@@ -58,9 +59,7 @@ def incremental_record_history(
     tables: TableOptions,
     storing: S3Options,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes.", rich_help_panel="Output")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel="Output")
-    ] = False,
+    verbose: Verbose = False,
     last: Annotated[
         int | None,
         typer.Option(

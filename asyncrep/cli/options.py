@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
+from asyncrep.cli.common_options import OUTPUT, Json, OneSegment, Quiet, Segments, Verbose
 from asyncrep.cli.limits import PACE, LimitOptions
 from asyncrep.errors import UsageError
 from asyncrep.model import Segment
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _TABLES = "Tables"
 _COMPARING = "Comparing"
 _REPAIRING = "Repairing"
-_OUTPUT = "Output"
 
 
 def paragraphs(text: str) -> str:
@@ -113,18 +113,8 @@ class PlaceOptions:
 class PaceOptions(LimitOptions):
     """How hard to push, and on which part of the tables."""
 
-    segments: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Scan in N segments at once. [dim]Default: by the table's size.[/dim]",
-            rich_help_panel=PACE,
-        ),
-    ] = None
-    segment: Annotated[
-        int | None,
-        typer.Option(metavar="K", help="Only segment K (from 0) of --segments N.", rich_help_panel=PACE),
-    ] = None
+    segments: Segments = None
+    segment: OneSegment = None
     strategy: Annotated[
         str,
         typer.Option(
@@ -311,7 +301,7 @@ class OutputOptions:
 
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE|-", help="Discrepancies as JSON lines.", rich_help_panel=_OUTPUT),
+        typer.Option(metavar="FILE|-", help="Discrepancies as JSON lines.", rich_help_panel=OUTPUT),
     ] = None
     combined: Annotated[
         Path | None,
@@ -319,19 +309,12 @@ class OutputOptions:
             metavar="FILE|-",
             help="One sigil and key a line: [bold]+[/bold] only in the primary, [bold]-[/bold] only in the replica, "
             "[bold]*[/bold] different, [bold]![/bold] failed.",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=OUTPUT,
         ),
     ] = None
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="The summary as one JSON object on stdout.", rich_help_panel=_OUTPUT),
-    ] = False
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, notes or summary.", rich_help_panel=_OUTPUT)
-    ] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_OUTPUT)
-    ] = False
+    json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False
 
     def check_files(self) -> None:
         """Refuse two results on one stdout or in one file.
@@ -361,24 +344,15 @@ class MessageOptions:
     """How much is told, for commands about one record."""
 
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Only the exit code.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--quiet", "-q", help="Only the exit code.", rich_help_panel=OUTPUT)
     ] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_OUTPUT)
-    ] = False
+    verbose: Verbose = False
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryOptions:
     """How much is told, for commands whose only result is a summary."""
 
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="The summary as one JSON object on stdout.", rich_help_panel=_OUTPUT),
-    ] = False
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, notes or summary.", rich_help_panel=_OUTPUT)
-    ] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_OUTPUT)
-    ] = False
+    json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asyncrep.cli.common_options import Verbose
 from asyncrep.cli.options import PlaceOptions, spread_options
 from asyncrep.cli.places import find_pair
 from asyncrep.cli.runtime import exit_codes, run_async
@@ -102,9 +103,7 @@ class PlanOptions:
         bool,
         typer.Option("--json", help="The plan as one JSON object on stdout.", rich_help_panel="Output"),
     ] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel="Output")
-    ] = False
+    verbose: Verbose = False
 
     def limits(self) -> Limits:
         """Return the limits, and refuse a drift that is none.

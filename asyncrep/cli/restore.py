@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from asyncrep.cli.backup_check import BackupCheck, BackupPlace
+from asyncrep.cli.common_options import JobPlace
 from asyncrep.cli.limits import LimitOptions
 from asyncrep.cli.moments import AtOption, read_moment
 from asyncrep.cli.options import OutputOptions, SummaryOptions, spread_options
@@ -129,14 +130,7 @@ class RestoreOptions:
             rich_help_panel=_RESTORING,
         ),
     ] = False
-    job: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|PATH|s3://…",
-            help="Keep how far the run is, so that the same command goes on after an interruption.",
-            rich_help_panel="Job",
-        ),
-    ] = None
+    job: JobPlace = None
     output: Annotated[
         Path | None,
         typer.Option(

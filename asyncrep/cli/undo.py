@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from asyncrep.aws.place import Place
+from asyncrep.cli.common_options import OUTPUT, Json, Quiet, Verbose
 from asyncrep.cli.journals import chosen_journal
 from asyncrep.cli.limits import LimitOptions
 from asyncrep.cli.options import spread_options
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _REPLICA = "Replica"
 _UNDOING = "Undoing"
-_OUTPUT = "Output"
 _STDOUT = Path("-")
 
 HELP = """
@@ -142,19 +142,12 @@ class UndoOutputOptions:
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE|-", help="What became of each record, as JSON lines.", rich_help_panel=_OUTPUT
+            metavar="FILE|-", help="What became of each record, as JSON lines.", rich_help_panel=OUTPUT
         ),
     ] = None
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="The summary as one JSON object on stdout.", rich_help_panel=_OUTPUT),
-    ] = False
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, notes or summary.", rich_help_panel=_OUTPUT)
-    ] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_OUTPUT)
-    ] = False
+    json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False
 
     @property
     def stdout_is_taken(self) -> bool:
