@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from asyncrep.diff.confirm import read_strongly, same_side
-from asyncrep.diff.expiry import is_expired
 from asyncrep.diff.pipeline import whole_run
 from asyncrep.diff.run import Run, check_comparable
 from asyncrep.diff.saving import resumed_from, saved
 from asyncrep.errors import RejectedError
 from asyncrep.flow.tasks import side_by_side
-from asyncrep.model import KeyedImage, Missing, Page, State
-from asyncrep.mutation import ItemAbsent, Put
 from asyncrep.progress import Note, PassEnded
 from asyncrep.repair.backfill_folder import fill_folder, until_settled
-from asyncrep.repair.filling import filled
+from asyncrep.repair.filling import Copied, Filling
 from asyncrep.repair.rules import check_writable
 
 if TYPE_CHECKING:
@@ -24,13 +20,11 @@ if TYPE_CHECKING:
 
     from asyncrep.flow.clock import Clock
     from asyncrep.jobs.job import Job
-    from asyncrep.jobs.mark import Undecided
-    from asyncrep.model import Destination, Segment, Source
+    from asyncrep.model import Destination, KeyedImage, Segment, Source
     from asyncrep.options import Comparison, Limits
     from asyncrep.progress import Observer
     from asyncrep.report import Report
 
-_BATCH = 25
 _NOT_EMPTY = "The replica is not empty: what it has already is left alone."
 _NOT_EMPTY_FOLDER = (
     "The folder is not empty: what it has already is read first, and brought up to date where it differs."
@@ -112,79 +106,30 @@ async def backfill(
 
 async def fill(run: Run[Destination], *, in_bulk: bool, dry_run: bool) -> None:
     """Copy the items of a run's segments; ``in_bulk`` where a strong read found the replica empty."""
-    filling = _Filling(run, in_bulk=in_bulk, dry_run=dry_run)
-    batches = filled(run, _BATCH, take_up=filling.take_up, fill=filling.fill)
-    async with batches.stream() as done:
+    async with _Filling(run, in_bulk=in_bulk, dry_run=dry_run).batches().stream() as done:
         async for _ in done:
             run.tally()
     run.observer.notice(PassEnded("backfill"))
 
 
-@dataclass(slots=True)
-class _Copied:
-    """What became of one batch; counted when all of it is known, together with its place in the scan."""
-
-    expired: int = 0
-    written: int = 0
-    matched: int = 0
-    present: int = 0
-    refused: list[Missing] = field(default_factory=list)
-
-
-class _Filling:
-    """Writes the batches of one backfill."""
+class _Filling(Filling):
+    """Copies items to a table; what is there already stays as it is."""
 
     def __init__(self, run: Run[Destination], *, in_bulk: bool, dry_run: bool) -> None:
-        self._run = run
+        super().__init__(run, dry_run=dry_run)
         self._in_bulk = in_bulk
-        self._dry_run = dry_run
-        self._ttl_attribute = run.primary.settings.ttl_attribute
 
-    async def fill(self, batch: Page) -> None:
-        """Write what is to be written of a batch."""
-        copied = await self._copy(batch)
-        self._count(copied)
-        self._run.track.close_batch(batch)
+    @property
+    def _finds_own(self) -> bool:
+        return super()._finds_own and not self._in_bulk
 
-    async def take_up(self, group: Sequence[Undecided]) -> None:
-        """Write what a run before this one had begun to write; what it has written is found there."""
-        keys = [entry.key.encode() for entry in group]
-        images = await self._run.primary.get(keys, consistent=False)
-        copied = await self._copy(Page(group[0].segment, list(images.values())))
-        self._count(copied)
-        for key in keys:
-            self._run.track.close(key, "primary")
+    async def _write(self, segment: int, items: Sequence[KeyedImage], copied: Copied) -> None:
+        if self._in_bulk:
+            await self._put_in_bulk(segment, items, copied)
+        else:
+            await self._put_if_absent(segment, items, copied)
 
-    async def _copy(self, batch: Page) -> _Copied:
-        now = self._run.clock.now()
-        living = [
-            KeyedImage(self._run.primary.key(image), image)
-            for image in batch.images
-            if not is_expired(bytes(image), self._ttl_attribute, now)
-        ]
-        copied = _Copied(expired=len(batch.images) - len(living))
-        if living and not self._dry_run:
-            if self._in_bulk:
-                await self._put_in_bulk(batch.segment, living, copied)
-            else:
-                await self._put_if_absent(batch.segment, living, copied)
-        return copied
-
-    def _count(self, copied: _Copied) -> None:
-        report = self._run.report
-        if (
-            self._run.track.filled_empty and not self._in_bulk
-        ):  # what is there was copied before an interruption
-            copied.written, copied.matched = copied.written + copied.matched, 0
-        report.expired += copied.expired
-        report.missing += copied.written
-        report.repaired += copied.written
-        report.matched += copied.matched
-        report.present += copied.present
-        for missing in copied.refused:
-            self._run.conclude(missing)
-
-    async def _put_in_bulk(self, segment: int, items: Sequence[KeyedImage], copied: _Copied) -> None:
+    async def _put_in_bulk(self, segment: int, items: Sequence[KeyedImage], copied: Copied) -> None:
         try:
             await self._run.replica.write_all(items)
         except RejectedError:
@@ -193,7 +138,7 @@ class _Filling:
             return
         copied.written += len(items)
 
-    async def _put_if_absent(self, segment: int, items: Sequence[KeyedImage], copied: _Copied) -> None:
+    async def _put_if_absent(self, segment: int, items: Sequence[KeyedImage], copied: Copied) -> None:
         """Put each item unless there is one; an equal one may be our own, if the answer to a put got lost."""
         results = await side_by_side(self._put(segment, item, copied) for item in items)
         copied.written += sum(written is True for written in results)
@@ -205,14 +150,3 @@ class _Filling:
             equal = same_side(self._run, bytes(image), there.get(key))
             copied.matched += equal
             copied.present += not equal
-
-    async def _put(self, segment: int, item: KeyedImage, copied: _Copied) -> bool | None:
-        """Put one item if it is absent; None when the replica refuses it for good."""
-        image = bytes(item.image)
-        try:
-            outcome = await self._run.replica.apply(Put(item.key, image, ItemAbsent()))
-        except RejectedError as error:
-            missing = Missing(key=item.key, primary=image, segment=segment)
-            copied.refused.append(missing.moved(State.FAILED, str(error)))
-            return None
-        return outcome.applied
