@@ -58,6 +58,16 @@ class Connection(asyncio.Protocol):
         """Forget the transport, so that delayed answers go nowhere."""
         self._transport = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the transport was not lost yet."""
+        return self._transport is not None
+
+    def abort(self) -> None:
+        """End the connection, whatever is still to be said."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def data_received(self, data: bytes) -> None:
         """Answer every request that is complete."""
         self._received += data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncrep.aws.capacity import Budget
 from asyncrep.aws.client import WireClient
@@ -24,49 +24,75 @@ _LOOK_SECONDS = 5.0
 _PATIENCE_SECONDS = 1800.0
 """Tables with many indexes take minutes."""
 
+_CLOCK_SECONDS = 300.0
+"""By which the service's clock and ours may differ."""
+
 _EXISTS = "ResourceInUseException"
 _ACTIVE = frozenset({"ACTIVE", None})  # emulators may not tell
+
+
+class Created(NamedTuple):
+    """What became of the request for a table.
+
+    Attributes:
+        is_new: this call has made it; else it was there already, made since the moment that was told.
+        notes: what is not as it was described, one sentence each.
+    """
+
+    is_new: bool
+    notes: list[str]
 
 
 async def create_table(
     place: Place,
     parameters: Mapping[str, Any],
     *,
-    ttl_attribute: str | None = None,
-    may_exist: bool = False,
+    made_since: float | None = None,
     clock: Clock | None = None,
-) -> list[str]:
+) -> Created:
     """Make a table and wait until it, and its indexes, can be used.
 
     Args:
         place: where; there must be no table yet.
         parameters: those of CreateTable, without the name.
-        ttl_attribute: the attribute by which items expire; TTL is on then.
-        may_exist: what a process before this one may have made already is taken for it.
+        made_since: a table with this key that was made since that moment, in seconds since the epoch, may be what
+            a process before this one has asked for, and is taken for it.
         clock: where time comes from.
 
-    Returns:
-        What is not as it was described, one sentence each.
-
     Raises:
-        UsageError: there is a table by that name.
+        UsageError: there is a table by that name, and it is another one.
         ServiceError: it could not be made, or is still not ready after half an hour.
     """
     clock = clock or SystemClock()
     budget = Budget(Limits(), clock)
     async with _opened(place, clock) as (client, region):
         made, notes = _of_this_region(parameters, region)
+        is_new = True
         try:
             await client.ask("CreateTable", "create_table", budget, TableName=client.name, **made)
         except ServiceError as error:
             if error.code != _EXISTS:
                 raise
-            if not (may_exist or error.maybe_done):
-                raise _exists(client.label) from error
-        await _until_active(client, budget, clock)
-        if ttl_attribute is not None:
-            notes += await _turn_on_ttl(client, budget, ttl_attribute, may_be_on=may_exist)
-        return notes
+            is_new = error.maybe_done
+            if not is_new and made_since is None:
+                raise table_exists(client.label) from error
+        described = await _active(client, budget, clock)
+        if not is_new and made_since is not None and not _may_be(described, parameters, made_since):
+            raise table_exists(client.label)
+        return Created(is_new, notes)
+
+
+def _may_be(described: Mapping[str, Any], parameters: Mapping[str, Any], since: float) -> bool:
+    """Tell whether a table can be the one that was asked for at that moment."""
+    made = described.get("CreationDateTime")
+    return (
+        _key(described) == _key(parameters) and made is not None and made.timestamp() > since - _CLOCK_SECONDS
+    )
+
+
+def _key(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    return [(each["KeyType"], name := each["AttributeName"], types[name]) for each in table["KeySchema"]]
 
 
 async def check_absent(place: Place, *, clock: Clock | None = None) -> None:
@@ -79,7 +105,7 @@ async def check_absent(place: Place, *, clock: Clock | None = None) -> None:
     clock = clock or SystemClock()
     async with _opened(place, clock) as (client, _):
         if await _described(client, Budget(Limits(), clock)) is not None:
-            raise _exists(client.label)
+            raise table_exists(client.label)
 
 
 @asynccontextmanager
@@ -91,7 +117,8 @@ async def _opened(place: Place, clock: Clock) -> AsyncIterator[tuple[WireClient,
         )
 
 
-def _exists(label: str) -> UsageError:
+def table_exists(label: str) -> UsageError:
+    """Return what is raised where there is a table already, and none may be."""
     return UsageError(f"There is a table {label} already: leave out --create, or choose another name.")
 
 
@@ -117,20 +144,21 @@ async def _described(client: WireClient, budget: Budget) -> dict[str, Any] | Non
     return table
 
 
-async def _until_active(client: WireClient, budget: Budget, clock: Clock) -> None:
-    """Wait until the table and its indexes can be used; right after it was made it may not even be known.
+async def _active(client: WireClient, budget: Budget, clock: Clock) -> dict[str, Any]:
+    """Wait until the table and its indexes can be used, and describe it; just after it was made nobody may know it.
 
     Raises:
         UnreachableError: they cannot for half an hour.
     """
     pause, deadline = _FIRST_LOOK_SECONDS, clock.monotonic() + _PATIENCE_SECONDS
-    while not _is_active(await _described(client, budget)):
+    while not _is_active(described := await _described(client, budget)):
         if clock.monotonic() > deadline:
             raise UnreachableError(
                 f"The table {client.label} was made and is still not ready after half an hour."
             )
         await clock.sleep(pause)
         pause = min(2 * pause, _LOOK_SECONDS)
+    return described or {}
 
 
 def _is_active(table: dict[str, Any] | None) -> bool:
@@ -139,18 +167,30 @@ def _is_active(table: dict[str, Any] | None) -> bool:
     return all(index.get("IndexStatus") in _ACTIVE for index in table.get("GlobalSecondaryIndexes") or [])
 
 
-async def _turn_on_ttl(client: WireClient, budget: Budget, attribute: str, *, may_be_on: bool) -> list[str]:
+async def turn_on_ttl(
+    place: Place, attribute: str, *, may_be_on: bool = False, clock: Clock | None = None
+) -> list[str]:
+    """Let items of a table expire; return what went wrong with that, in a sentence: the items matter more.
+
+    Args:
+        place: where the table is.
+        attribute: by which they expire.
+        may_be_on: a process before this one may have done it.
+        clock: where time comes from.
+    """
+    clock = clock or SystemClock()
     specification = {"Enabled": True, "AttributeName": attribute}
-    try:
-        await client.ask(
-            "UpdateTimeToLive",
-            "update_time_to_live",
-            budget,
-            TableName=client.name,
-            TimeToLiveSpecification=specification,
-        )
-    except ServiceError as error:  # the items matter more
-        if may_be_on and "already enabled" in str(error):
-            return []
-        return [f"TTL by the attribute {attribute!r} could not be turned on: {error}"]
+    async with _opened(place, clock) as (client, _):
+        try:
+            await client.ask(
+                "UpdateTimeToLive",
+                "update_time_to_live",
+                Budget(Limits(), clock),
+                TableName=client.name,
+                TimeToLiveSpecification=specification,
+            )
+        except ServiceError as error:
+            if may_be_on and "already enabled" in str(error):
+                return []
+            return [f"TTL by the attribute {attribute!r} could not be turned on: {error}"]
     return []

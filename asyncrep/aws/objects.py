@@ -42,7 +42,7 @@ _RETRY = RetryPolicy(attempts=6, patience=60.0)
 _MOST_REMOVED = 1000
 """The most names that one DeleteObjects takes."""
 
-_UNTOLD = re.compile("[\x00-\x1f\ufffe\uffff]")
+_UNTOLD = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 """Characters that XML 1.0 has not, or makes others of: DeleteObjects cannot name what has them in its name."""
 
 _PASSING = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
@@ -281,8 +281,10 @@ class Objects:
         Raises:
             ServiceError: some could not be removed; the sentence names the first of them.
         """
-        untold = [name for name in names if _UNTOLD.search(self.place.under(name))]
-        told = [name for name in names if name not in untold] if untold else list(names)
+        told: list[str] = []
+        untold: list[str] = []
+        for name in names:
+            (untold if _UNTOLD.search(self.place.under(name)) else told).append(name)
         for start in range(0, len(told), _MOST_REMOVED):
             await self._remove(told[start : start + _MOST_REMOVED])
         for name in untold:

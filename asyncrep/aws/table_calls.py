@@ -86,39 +86,26 @@ def _naming(operation: str, table: str) -> dict[str, Any]:
     return {"TableName": table}
 
 
-class _Reason(msgspec.Struct):
-    """Why an action of a transaction was not carried out. Its item is not decoded."""
-
-    Code: str | None = None
-    Message: str | None = None
-
-
-class _Told(msgspec.Struct):
-    kind: str | None = msgspec.field(default=None, name="__type")
-    message: str | None = None
-    Message: str | None = None
-    CancellationReasons: list[_Reason] | None = None
-
-
-_read_refusal = msgspec.json.Decoder(_Told).decode
-
-
 def _refusal(status: int, headers: Mapping[str, str], body: bytes, operation: str) -> Exception:
-    """Return what botocore raises for an answer; of a transaction with the raw body, which holds items."""
+    """Return what botocore raises for an answer; of a transaction with the raw body, which holds items.
+
+    Raises:
+        UnicodeDecodeError: the answer was damaged.
+    """
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     try:
-        told = _read_refusal(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        told = _Told()  # no error of the service: something before it has answered
-    kind = told.kind or headers.get("x-amzn-errortype") or str(status)
+        told = msgspec.json.decode(body.decode(), type=dict[str, Any])
+    except msgspec.MsgspecError:
+        told = {}  # no error of the service: something before it has answered
+    kind = str(told.get("__type") or headers.get("x-amzn-errortype") or status)
     error = {"Code": kind.rpartition("#")[2].partition(":")[0]}
-    error["Message"] = told.message or told.Message or ""
+    error["Message"] = str(told.get("message") or told.get("Message") or "")
     answer: Any = {
         "Error": error,
         "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": dict(headers)},
     }
     if operation in RAW_REFUSALS:
         answer[BODY] = body
-        answer["CancellationReasons"] = msgspec.to_builtins(told.CancellationReasons or [])
+        answer["CancellationReasons"] = told.get("CancellationReasons")
     return ClientError(answer, operation)

@@ -19,14 +19,14 @@ from msgspec import Raw
 from asyncrep.backup.entries import source_of
 from asyncrep.backup.export_chain import Span, continued, spelled
 from asyncrep.backup.file_lines import FileBackup
-from asyncrep.backup.layout import MANIFEST, read_dump_manifest
+from asyncrep.backup.layout import MANIFEST, as_of, read_dump_manifest
 from asyncrep.backup.reading import BackupFile, Line
 from asyncrep.errors import BackupError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from asyncrep.backup.layout import DumpManifest, TableDescription
+    from asyncrep.backup.layout import DumpManifest
     from asyncrep.storage import Entry, Storage
 
 ROOT = "AWSDynamoDB"
@@ -81,6 +81,7 @@ _read_summary = msgspec.json.Decoder(_Summary).decode
 _read_file = msgspec.json.Decoder(_FileOf).decode
 _read_line = msgspec.json.Decoder(_ExportLine).decode
 _read_lone = msgspec.json.Decoder(_LoneLine).decode
+_read_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode = msgspec.json.Decoder().decode
 
 _ITEM = b'{"Item"'
@@ -191,13 +192,14 @@ async def _opened(root: Storage, exports: Sequence[_Export], label: str, notes: 
     files: list[BackupFile] = []
     for phase, export in enumerate(exports):
         files += await _files(root, export, phase)
+    ours = await _our_manifest(root, exports[0].name)
     return FileBackup(
         root,
         "export",
         files,
         label=label,
-        description=await _description(root, exports[0]),
-        as_of=exports[-1].span.end.timestamp(),
+        description=None if ours is None else ours.table,
+        as_of=as_of(ours) if ours is not None and len(exports) == 1 else exports[-1].span.end.timestamp(),
         items=sum(file.items or 0 for file in files),
         notes=notes,
         unwrap=unwrap_export_line,
@@ -252,11 +254,6 @@ async def _our_source(root: Storage, export: str) -> str:
     return "" if ours is None else source_of(ours.table) or ours.source
 
 
-async def _description(root: Storage, export: _Export) -> TableDescription | None:
-    ours = await _our_manifest(root, export.name)
-    return None if ours is None else ours.table
-
-
 async def _our_manifest(root: Storage, export: str) -> DumpManifest | None:
     name = f"{export}/{OURS}"
     found = await root.get(name)
@@ -288,19 +285,19 @@ def unwrap_lone_line(number: int, text: bytes, file: str) -> Line:  # noqa: ARG0
     if text.startswith(_ITEM):
         try:
             image = _read_lone(text).Item
-            held = _decode(image)
-            if isinstance(held, dict) and not _is_value(held):
+            if not _is_value(_read_members(image)):
                 return Line(number, bytes(image))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # whoever looks at the line says what is wrong with it
     return Line(number, text)
 
 
-def _is_value(value: dict[str, object]) -> bool:
+def _is_value(value: dict[str, Raw]) -> bool:
     """Tell whether this is an attribute's value: one type, and what that has. Only a map has an object there."""
     if len(value) != 1:
         return False
-    ((name, held),) = value.items()
+    ((name, content),) = value.items()
+    held = _decode(content)
     if name == "M" and isinstance(held, dict):
         return all(isinstance(each, dict) for each in held.values())
     return name in _TYPES and not isinstance(held, dict)

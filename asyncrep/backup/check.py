@@ -7,7 +7,8 @@ What confirmation means here:
     a backup against a table    the backup is what it is. What looks different is read strongly from the table, once:
                                 whatever that says is true of both at that moment, and nothing can be in flight.
     two backups                 neither changes, and what the join has met is the answer. An item counts as expired
-                                if it was by the time that the one tells of which lacks it.
+                                if it was by the time that the one tells of which lacks it; one that both have, if
+                                it was in both by then.
     a folder against its table  an incremental folder goes on following the table, a little later. So the table leads:
                                 it is read, the folder gets its time to settle and is read, and the table again.
 """
@@ -100,11 +101,7 @@ async def diff_backup(
             run.leads = "replica"
         if table is None:
             run.report.segments = 0
-            run.seen = {
-                side: backup.as_of
-                for side, backup in zip(spills, backups, strict=True)
-                if backup.as_of is not None
-            }
+            run.as_of = {side: backup.as_of for side, backup in zip(spills, backups, strict=True)}
         told = [note for backup in backups for note in backup.notes]
         run.start(told)
         await _check_whole(run, HashJoin(spills))

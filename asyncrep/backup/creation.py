@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncrep.aws.create import check_absent, create_table
+from asyncrep.aws.create import check_absent, create_table, table_exists, turn_on_ttl
 from asyncrep.backup.key_finding import described_schema
 from asyncrep.backup.soundness import check_backup
 from asyncrep.errors import UsageError
@@ -28,7 +28,13 @@ _WHY: dict[str, str] = {
 
 
 async def check_creatable(
-    backup: Backup, place: Place, *, check_first: bool = True, observer: Observer, clock: Clock | None = None
+    backup: Backup,
+    place: Place,
+    *,
+    check_first: bool = True,
+    may_exist: bool = False,
+    observer: Observer,
+    clock: Clock | None = None,
 ) -> None:
     """Make sure that the table of a backup can be made.
 
@@ -36,6 +42,7 @@ async def check_creatable(
         backup: what describes it.
         place: where it is to be.
         check_first: read the whole backup, so that no table is made for a damaged one.
+        may_exist: a process before this one may have made it.
         observer: is told how far that is.
         clock: where time comes from.
 
@@ -45,33 +52,50 @@ async def check_creatable(
         ServiceError: nobody could say whether there is a table.
     """
     _, schema = _described(backup)
-    await check_absent(place, clock=clock)
+    if not may_exist:
+        await check_absent(place, clock=clock)
     if check_first:
         await check_backup(backup, KeyReader(schema), observer)
 
 
 async def create_for(
-    backup: Backup, place: Place, *, may_exist: bool = False, clock: Clock | None = None
+    backup: Backup, place: Place, *, made_since: float | None = None, clock: Clock | None = None
 ) -> list[str]:
     """Make the table of a backup: its key, indexes, billing, stream, encryption and TTL.
 
     Args:
         backup: what describes it.
         place: where it is to be.
-        may_exist: a process before this one may have made it; otherwise a table by that name is an error.
+        made_since: when a process before this one was about to make it, in seconds since the epoch: an empty table
+            with the same key that was made since then is taken for it. Without that no table may be there.
         clock: where time comes from.
 
     Returns:
         What is not as it was described, one sentence each.
 
     Raises:
-        UsageError: the backup describes no table, or there is one by that name.
+        UsageError: the backup describes no table, or there is another one by that name; it is as it was.
         ServiceError: the table could not be made.
     """
     described, _ = _described(backup)
-    return await create_table(
-        place, described.create, ttl_attribute=described.ttl_attribute, may_exist=may_exist, clock=clock
-    )
+    created = await create_table(place, described.create, made_since=made_since, clock=clock)
+    if not created.is_new:
+        await _check_empty(place)
+    notes = list(created.notes)
+    if described.ttl_attribute is not None:
+        notes += await turn_on_ttl(place, described.ttl_attribute, may_be_on=not created.is_new, clock=clock)
+    return notes
+
+
+async def _check_empty(place: Place) -> None:
+    """Refuse a table that has items by now: nothing was restored yet, so they are somebody else's.
+
+    Raises:
+        UsageError: it has.
+    """
+    async with place.open() as table:
+        if not await table.is_empty():
+            raise table_exists(table.label)
 
 
 def _described(backup: Backup) -> tuple[TableDescription, KeySchema]:

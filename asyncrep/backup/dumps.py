@@ -76,7 +76,7 @@ def _with_manifest(storage: Storage, manifest: DumpManifest, entries: Mapping[st
         "dump",
         files,
         description=manifest.table,
-        as_of=as_of(manifest.ended),
+        as_of=as_of(manifest),
         items=manifest.items,
         notes=notes,
     )
@@ -181,7 +181,7 @@ async def open_snapshot(storage: Storage, name: str, head: ObjectHead) -> FileBa
         [file],
         label=label,
         description=manifest.table,
-        as_of=as_of(manifest.ended),
+        as_of=as_of(manifest),
         items=manifest.items,
     )
 
@@ -206,7 +206,7 @@ def _segment(storage: Storage, name: str, head: ObjectHead, document: bytes) -> 
         [file],
         label=label,
         description=manifest.table,
-        as_of=as_of(manifest.ended),
+        as_of=as_of(manifest),
         items=manifest.items,
         notes=[f"{label} is one of the {manifest.segments} segments of a dump, not all of the table."]
         if manifest.segments > 1

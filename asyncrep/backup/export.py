@@ -125,7 +125,7 @@ class Export:
             "endTime": _milliseconds(whole.ended),
             "tableArn": arn,
             "tableId": self._table_id,
-            "exportTime": _milliseconds(whole.begun),
+            "exportTime": _milliseconds(whole.begun if whole.at is msgspec.UNSET else whole.at),
             "s3Bucket": where.bucket if isinstance(where, S3Place) else "",
             "s3Prefix": _prefix(where.prefix) if isinstance(where, S3Place) else None,
             "s3SseAlgorithm": "KMS" if self._kms_key else "AES256",

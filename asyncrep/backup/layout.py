@@ -62,6 +62,7 @@ class SegmentManifest(msgspec.Struct, frozen=True, kw_only=True):
         sha256: of the object, hexadecimal.
         md5: of the object, Base64; only in exports, whose own manifests tell it.
         begun, ended: when it was scanned, ISO 8601 in UTC.
+        at: the moment whose state it is, if that is not when it was scanned: a folder's as it was then.
         table: the table's description when it was.
         version: the asyncrep that wrote it.
     """
@@ -77,6 +78,7 @@ class SegmentManifest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     begun: str
     ended: str
+    at: str | msgspec.UnsetType = msgspec.UNSET
     table: TableDescription
     md5: str | msgspec.UnsetType = msgspec.UNSET
     version: str = __version__
@@ -101,6 +103,7 @@ class DumpManifest(msgspec.Struct, frozen=True, kw_only=True):
         parts: its objects, in the order of their segments.
         items, bytes, stored_bytes: of all parts.
         begun, ended: when the first segment was begun and the last one ended, ISO 8601 in UTC.
+        at: the moment whose state it is, if that is not when it was made: a folder's as it was then.
         table: the table's description; None for a snapshot.
         source: what was backed up, as people call it.
         version: the asyncrep that wrote it.
@@ -115,6 +118,7 @@ class DumpManifest(msgspec.Struct, frozen=True, kw_only=True):
     stored_bytes: int
     begun: str
     ended: str
+    at: str | msgspec.UnsetType = msgspec.UNSET
     table: TableDescription | None = None
     source: str = ""
     version: str = __version__
@@ -130,8 +134,12 @@ def moment(stamp: str) -> datetime:
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
-def as_of(stamp: str) -> float | None:
-    """Return a time of a manifest in seconds since the epoch; None when it is none: the rest may still be good."""
+def as_of(manifest: SegmentManifest | DumpManifest) -> float | None:
+    """Return the moment up to which a backup tells of its table, in seconds since the epoch.
+
+    None where the manifest has no time there: the rest of it may still be good.
+    """
+    stamp = manifest.ended if manifest.at is msgspec.UNSET else manifest.at
     try:
         return moment(stamp).timestamp()
     except (ValueError, OverflowError):
@@ -193,6 +201,7 @@ def dump_of(segments: list[SegmentManifest], source: str) -> DumpManifest:
         stored_bytes=sum(each.stored_bytes for each in segments),
         begun=min(each.begun for each in segments),
         ended=max(each.ended for each in segments),
+        at=first.at,
         table=max(segments, key=lambda each: each.ended).table,
         source=source,
     )

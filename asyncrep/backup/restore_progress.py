@@ -34,7 +34,22 @@ _COUNTS = (*_COUNTS_OF_LINES, "read_units", "write_units", "cost_usd", "throttle
 
 
 CREATING = "creating"
-"""In the work of a job: it has begun to make its table, and nothing was restored yet."""
+"""In the work of a job: since when it makes its table, in seconds since the epoch; nothing was restored yet."""
+
+
+def creating_since(job: Job | None) -> float | None:
+    """Return since when a job makes its table, in seconds since the epoch; None for one that does not.
+
+    Raises:
+        UsageError: the job is damaged.
+    """
+    work = None if job is None else job.work
+    if work is None or CREATING not in work:
+        return None
+    since = work[CREATING]
+    if not isinstance(since, int | float):
+        raise UsageError("The job does not tell since when it makes its table.")
+    return since
 
 
 def restored(job: Job | None) -> dict[str, Any] | None:

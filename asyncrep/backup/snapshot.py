@@ -239,6 +239,7 @@ class _Run:
             stored_bytes=part.stored_bytes,
             begun=begun,
             ended=ended,
+            at=self._at,
             source=self.folder.label,
         )
         await self.storage.put(self._manifest_name, manifest_bytes(manifest))
@@ -256,8 +257,13 @@ class _Run:
             md5=deflater.md5 or msgspec.UNSET,
             begun=begun,
             ended=ended,
+            at=self._at,
             table=TableDescription(name="", create={}),
         )
+
+    @property
+    def _at(self) -> str | msgspec.UnsetType:
+        return msgspec.UNSET if self.folder.as_of is None else timestamp(self.folder.as_of)
 
     @property
     def _manifest_name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -182,7 +183,12 @@ async def _opened(place: str, s3: S3Options) -> AsyncIterator[Storage]:
     from asyncrep.backup.places import open_storage  # noqa: PLC0415 - as above
 
     s3.check_used(place)
-    async with open_storage(parse_storage(place), s3.access()) as storage:
+    where = parse_storage(place)
+    if isinstance(where, Path) and where.is_file():
+        raise UsageError(
+            f"{place} is a file: name the place that it lies in, as {where.parent}, and then {where.name}."
+        )
+    async with open_storage(where, s3.access()) as storage:
         await storage.check()
         yield storage
 

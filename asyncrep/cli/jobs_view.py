@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from asyncrep.backup.restore_progress import CREATING
 from asyncrep.cli.journals import undo_command
 from asyncrep.cli.render import plural, printable, say, show_summary
 from asyncrep.cli.storage_options import s3_arguments
@@ -281,6 +282,8 @@ def _show_work(console: Console, work: Mapping[str, Any]) -> None:
     console.print()
     if work.get("segments"):
         say(console, f"{work.get('segments_done', 0):,} of {plural(work['segments'], 'segment')} done.")
+    if CREATING in work:
+        say(console, "It was making the table; nothing is restored yet.")
     if "items" in work:
         say(console, f"Counted: {plural(work['items'], 'item')}.")
 

@@ -336,17 +336,28 @@ class _Restore:
             observer.notice(Note(self._job.note))
 
     async def _create(self, backup: Backup, observer: Observer) -> None:
-        """Make the table; a job says so first, as whoever goes on with it must not take the table for another's."""
+        """Make the table; a job says so first, as whoever goes on with it has to know that the table may be its own."""
         from asyncrep.backup.creation import check_creatable, create_for  # noqa: PLC0415
-        from asyncrep.backup.restore_progress import CREATING  # noqa: PLC0415
+        from asyncrep.backup.restore_progress import CREATING, creating_since  # noqa: PLC0415
+        from asyncrep.flow.clock import SystemClock  # noqa: PLC0415
 
-        has_begun = self._job is not None and self._job.work is not None
-        if not has_begun:
-            check_first = not self._restoring.no_check
-            await check_creatable(backup, self._place, check_first=check_first, observer=observer)
-        if self._job is not None:
-            await self._job.save_work({CREATING: True})
-        for note in await create_for(backup, self._place, may_exist=has_begun):
+        since = creating_since(self._job)
+        await check_creatable(
+            backup,
+            self._place,
+            check_first=not self._restoring.no_check,
+            may_exist=since is not None,
+            observer=observer,
+        )
+        if self._job is not None and since is None:
+            await self._job.save_work({CREATING: SystemClock().now()})
+        try:
+            notes = await create_for(backup, self._place, made_since=since)
+        except UsageError:
+            if self._job is not None:
+                await self._job.save_work(None, last=True)
+            raise
+        for note in notes:
             observer.notice(Note(note))
 
     def _hear(self, event: Event) -> None:

@@ -143,16 +143,37 @@ def _judge(
     if same_side(run, primary, replica):
         return Verdict(candidate, primary, replica, None, looks)
     found = discrepancy(candidate.key, primary, replica, candidate.segment)
-    # What only the replica has is deleted by the replica's own TTL or not at all: then a delete was missed.
-    # What a backup says of an item is old: it is no judge of one that is still there.
-    by_replica = primary is None or (run.fixed and replica is not None)
-    judged_by, settings = (replica, run.replica.settings) if by_replica else (primary, run.primary.settings)
-    # What a side lacks it has lost by the time that it tells of, or was never to have.
-    now = run.seen.get("primary" if primary is None else "replica", run.clock.now())
-    if is_expired(judged_by, settings.ttl_attribute, now):
-        reason = f'Its TTL attribute "{settings.ttl_attribute}" is past.'
+    attribute = _expired_by(run, primary, replica)
+    if attribute is not None:
+        reason = f'Its TTL attribute "{attribute}" is past.'
         return Verdict(candidate, primary, replica, found.moved(State.EXPIRED, reason), looks)
     return Verdict(candidate, primary, replica, with_cause(run, found), looks)
+
+
+def _expired_by(run: Run[Any], primary: bytes | None, replica: bytes | None) -> str | None:
+    """Return the TTL attribute by which a record that differs counts as expired; None where it does not.
+
+    What only the replica has is deleted by the replica's own TTL or not at all: then a delete was missed. What a
+    backup says of an item is old: it is no judge of one that a table still has. Of two backups the one that lacks
+    an item has lost it by the time that it tells of, or was to have it; what both have both must be about to lose.
+    """
+    of_primary = primary, run.primary.settings.ttl_attribute
+    of_replica = replica, run.replica.settings.ttl_attribute
+    if primary is None:
+        judges = [(*of_replica, _as_of(run, "primary"))]
+    elif replica is None:
+        judges = [(*of_primary, _as_of(run, "replica"))]
+    elif run.as_of:
+        judges = [(*of_primary, _as_of(run, "primary")), (*of_replica, _as_of(run, "replica"))]
+    else:
+        judges = [(*(of_replica if run.fixed else of_primary), run.clock.now())]
+    is_over = all(is_expired(image, attribute, now) for image, attribute, now in judges)
+    return judges[0][1] if is_over else None
+
+
+def _as_of(run: Run[Any], side: Side) -> float:
+    told = run.as_of.get(side)
+    return run.clock.now() if told is None else told
 
 
 def with_cause(run: Run[Any], found: Discrepancy) -> Discrepancy:

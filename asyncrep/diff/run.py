@@ -56,7 +56,7 @@ class Run(Generic[R]):
         memory: bounds the images of records that are being confirmed or wait for who is told of them.
         journal: where writes that change or delete something are noted before they are sent.
         fixed: sides that cannot change and are not read again, as a backup.
-        seen: of sides that cannot change, the moment up to which they tell of their table, in seconds since the epoch.
+        as_of: of two backups, the moment up to which each tells of its table, in seconds since the epoch; None for now.
         leads: the side whose changes reach the other one a little later.
     """
 
@@ -77,7 +77,7 @@ class Run(Generic[R]):
     resumable: bool = False
     journal: Journal | None = None
     fixed: frozenset[Side] = frozenset()
-    seen: Mapping[Side, float] = field(default_factory=dict)
+    as_of: Mapping[Side, float | None] = field(default_factory=dict)
     leads: Side = "primary"
     _started: float = 0.0
     _drifted: set[int] = field(default_factory=set)

@@ -224,11 +224,12 @@ class Job:
         self.state.done, self.state.working = done, not last
         await self._write()
 
-    async def save_work(self, work: dict[str, Any], *, done: bool = False, last: bool = False) -> None:
+    async def save_work(self, work: dict[str, Any] | None, *, done: bool = False, last: bool = False) -> None:
         """Save how far a run is that is no walk over two tables.
 
         Args:
-            work: how far that is: values that JSON can hold. What is saved is the moment of the call.
+            work: how far that is: values that JSON can hold; None when nothing is begun any more. What is saved is
+                the moment of the call.
             done: the job has come to its end.
             last: the run has ended; its process works on the job no longer.
 

@@ -143,7 +143,7 @@ async def test_between_two_backups_what_has_no_time_left_counts_by_the_time_that
     days = [int(datetime(2024, 3, day, tzinfo=UTC).timestamp()) for day in range(1, 6)]
     ours = [item("over", until=days[1]), item("lost", until=days[3])]
     theirs = [item("new", until=days[3]), item("left", until=days[0])]
-    both = [("over too", days[1], State.EXPIRED), ("changed", days[3], State.FOUND)]
+    both = [("over too", days[0], State.EXPIRED), ("changed", days[3], State.FOUND)]
     for place, some, ended in (
         ("ours", ours, "2024-03-02T12:00:00Z"),
         ("theirs", theirs, "2024-03-03T12:00:00Z"),
@@ -156,6 +156,20 @@ async def test_between_two_backups_what_has_no_time_left_counts_by_the_time_that
         **{key(name): state for name, _, state in both},
     }  # fmt: skip
     assert (report.drift, report.expired) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "state"),
+    [("2024-03-01", "2030-01-01", State.FOUND), ("2030-01-01", "2024-03-01", State.FOUND), ("2024-03-01", "2024-03-02", State.EXPIRED)],
+)  # fmt: skip
+async def test_of_two_backups_that_have_an_item_both_must_be_about_to_lose_it(
+    tmp_path: Path, ours: str, theirs: str, state: State
+) -> None:
+    for place, until in (("ours", ours), ("theirs", theirs)):
+        made = item(until=int(datetime.fromisoformat(f"{until}T00:00Z").timestamp()))
+        put(tmp_path / place, our_dump([[made]], ended="2024-03-05T00:00:00Z", ttl_attribute="until"))
+    (found, _), _ = await between(tmp_path / "ours", tmp_path / "theirs")
+    assert found[key()].state is state
 
 
 @pytest.mark.parametrize(

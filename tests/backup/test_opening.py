@@ -50,6 +50,27 @@ async def test_a_dump_with_a_manifest_tells_its_items_and_its_table(tmp_path: Pa
     assert await lines_of(tmp_path) == STOCK
 
 
+@pytest.mark.parametrize(("ended", "moment"), [("2026-01-02T03:05:00Z", 1_767_323_100), ("nonsense", None)])
+async def test_a_backup_tells_up_to_which_moment_it_knows_its_table(
+    tmp_path: Path, ended: str, moment: float | None
+) -> None:
+    put(tmp_path, our_dump([STOCK], ended=ended))
+    put(tmp_path / "exports", export("0", [], time="2026-01-02T03:00:00.000Z"))
+    async with open_backup(str(tmp_path / "manifest.json")) as backup:
+        assert backup.as_of == moment
+    async with open_backup(str(tmp_path / "exports")) as backup:
+        assert backup.as_of == 1_767_322_800
+
+
+async def test_what_has_no_manifest_is_of_the_time_at_which_it_was_written(tmp_path: Path) -> None:
+    put(tmp_path, foreign_dump([STOCK[:10], STOCK[10:]]))
+    for number in range(2):
+        os.utime(tmp_path / str(number), (1_700_000_000 + number,) * 2)
+    for place, moment in ((tmp_path, 1_700_000_001), (tmp_path / "0", 1_700_000_000)):
+        async with open_backup(str(place)) as backup:
+            assert backup.as_of == moment
+
+
 async def test_naming_the_manifest_means_its_dump(tmp_path: Path) -> None:
     put(tmp_path, our_dump([STOCK]))
     assert await lines_of(tmp_path / "manifest.json") == STOCK

@@ -17,6 +17,7 @@ from asyncrep.backup.point_in_time import open_folder_at
 from asyncrep.backup.snapshot import check_name, snapshot
 from asyncrep.errors import AsyncrepError, BackupError, IncompleteBackupError, UsageError
 from asyncrep.flow.clock import VirtualClock
+from asyncrep.options import S3Access
 from asyncrep.progress import Advanced, BackupStarted, Note, PassEnded, PassStarted
 from tests.support.folders import START, FolderScene, local_folder, name_of
 from tests.support.hooked import Hooked
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asyncrep import Event
-    from asyncrep.backup.report import BackupReport
+    from asyncrep.backup.report import BackupFormat, BackupReport
     from tests.support.buckets import Bucket
     from tests.support.values import Item
 
@@ -70,6 +71,26 @@ def kept(scene: FolderScene, name: str = f"snapshots/{FILE}") -> list[Item]:
 
 def snapshots(scene: FolderScene) -> list[str]:
     return [name for name in scene.bucket.names() if not name.startswith("incr/")]
+
+
+async def as_of(scene: FolderScene, name: str) -> float | None:
+    """The moment that a backup in the bucket says that it is of."""
+    access = S3Access(endpoint_url=scene.bucket.s3.meta.endpoint_url)
+    async with open_backup(f"s3://{scene.bucket.name}/snapshots/{name}", access) as backup:
+        return backup.as_of
+
+
+@pytest.mark.parametrize("format", ["jsonl", "export"])
+async def test_a_snapshot_tells_of_which_moment_it_is(scene: FolderScene, format: BackupFormat) -> None:
+    scene.put(item("a"), at=1)
+    made = START + 1000
+    name = FILE if format == "jsonl" else ""
+    await make(scene, at=5, format=format, clock=VirtualClock(made))
+    assert await as_of(scene, name) == START + 5
+    for each in snapshots(scene):
+        scene.bucket.delete(each)
+    await make(scene, format=format, clock=VirtualClock(made))
+    assert await as_of(scene, name) == made
 
 
 async def test_a_snapshot_has_every_item_as_it_is_stored_in_the_order_of_names(scene: FolderScene) -> None:

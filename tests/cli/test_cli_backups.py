@@ -162,6 +162,7 @@ def test_what_may_still_be_written_is_passed_over_unless_it_is_named(local: Cli)
         (("prune", "kept"), "Say what is to be kept: --keep-last, --keep-daily, --keep-weekly or --keep-monthly, above zero."),
         (("prune", "kept", "--keep-daily", "-1"), "--keep-daily must be zero or more, not -1."),
         (("list", "kept", "--s3-profile", "a"), "--s3-profile has an effect only on what is kept in S3, and nothing is."),
+        (("verify", "kept/readme"), "kept/readme is a file: name the place that it lies in, as kept, and then readme."),
         (("list", "s3:/kept"), '"s3:/kept" is not a place in S3; write it as s3://BUCKET/PREFIX.'),
         (("list", "s3://kept", "--bucket-owner", "me"), 'The bucket owner must be an account of 12 digits, not "me".'),
     ],
@@ -169,7 +170,7 @@ def test_what_may_still_be_written_is_passed_over_unless_it_is_named(local: Cli)
 def test_what_cannot_be_meant_is_refused_in_a_sentence(
     local: Cli, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    write(local.folder / KEPT, {"incr/" + "0a" * 32: b"{}"})
+    write(local.folder / KEPT, {"incr/" + "0a" * 32: b"{}", "readme": b""})
     ran = local("backups", *arguments)
     assert (ran.code, ran.stdout, ran.sentence) == (2, "", sentence)
 

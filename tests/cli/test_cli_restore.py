@@ -192,6 +192,19 @@ def test_options_that_contradict_each_other_are_refused(cli: Cli) -> None:
     assert [(run.code, run.sentence) for run in runs] == [(2, sentence) for sentence in refusals.values()]
 
 
+@pytest.mark.usefixtures("dump")
+def test_a_table_that_somebody_else_makes_meanwhile_stays_theirs(cli: Cli, endpoint: ScriptedDynamo) -> None:
+    endpoint.on("CreateTable").error("ResourceInUseException")
+    command = ("restore", "dump", TABLE, "--create", "--job", "back", "-q")
+    sentence = f"There is a table {TABLE} already: leave out --create, or choose another name."
+    first = cli(*command)
+    theirs = endpoint.create_table(NAME, PRIMARY)
+    again = cli(*command)
+    assert [(each.code, each.sentence) for each in (first, again)] == [(2, sentence)] * 2
+    assert theirs.items == {}
+    assert endpoint.count("UpdateTimeToLive") == 0
+
+
 def test_standard_input_is_restored_line_by_line(cli: Cli, table: ScriptedTable) -> None:
     (cli.folder / "lines").write_bytes(jsonl(STOCK[:5]) + b"no item\n" + jsonl(STOCK[5:]))
     whole = cli.shell(f"head -n 5 lines | gzip | asyncrep restore - {TABLE}")

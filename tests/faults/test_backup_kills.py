@@ -188,6 +188,7 @@ def test_a_table_that_a_killed_restore_was_making_is_made_and_filled_by_the_same
         signal.SIGKILL, ordeal.dynamo, 1, operation, landed=landed, command=(*command, *JOB, *QUIET)
     )
     assert ran.code == -signal.SIGKILL
+    assert "It was making the table; nothing is restored yet." in ordeal.run("jobs", "show", "./job").stdout
     again = ordeal.run(*command, *JOB, *QUIET)
     assert (again.code, again.stderr) == (0, "")
     ordeal.assert_holds(ordeal.items(name))
@@ -197,6 +198,23 @@ def test_a_table_that_a_killed_restore_was_making_is_made_and_filled_by_the_same
     assert (other.code, other.sentence) == (
         2, f"There is a table us-east-1/{name} already: leave out --create, or choose another name."
     )  # fmt: skip
+
+
+@on_moto
+def test_what_was_damaged_after_the_table_was_made_is_not_restored_in_part(ordeal: BackupOrdeal) -> None:
+    put_dump(ordeal)
+    name = ordeal.new_table()
+    ordeal.engine.call("DeleteTable", {"TableName": name})
+    command = ("restore", ordeal.place(f"{DUMP}/{JOBID}"), f"us-east-1/{name}", "--create", *JOB, *QUIET)
+    ordeal.run_until(signal.SIGKILL, ordeal.dynamo, 1, "CreateTable", landed=True, command=command)
+    whole = ordeal.bucket.body(f"{DUMP}/{JOBID}/1")
+    ordeal.bucket.put(f"{DUMP}/{JOBID}/1", whole[:-20] + bytes(20))
+    damaged = ordeal.run(*command)
+    assert (damaged.code, damaged.stdout) == (2, "")
+    assert ordeal.items(name) == {}
+    ordeal.bucket.put(f"{DUMP}/{JOBID}/1", whole)
+    assert ordeal.run(*command).code == 0
+    ordeal.assert_holds(ordeal.items(name))
 
 
 @on_moto

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,12 @@ from botocore.exceptions import ClientError
 
 from benchmarks.bucket import PAGE_NAMES, SMALLEST_PART, Bucket
 from benchmarks.canned_s3 import BUCKET, FOLDER, Connection, item_objects
+from tests.support.canned import serving
 from tests.support.engines import REGION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
 Ask = Callable[..., Awaitable[Any]]
 Story = Callable[[Ask], Awaitable[object]]
@@ -28,14 +29,8 @@ _MATTERS = frozenset({
 })  # fmt: skip
 
 
-@asynccontextmanager
-async def canned(bucket: Bucket) -> AsyncIterator[str]:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(bucket, {}), "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
+def canned(bucket: Bucket) -> AbstractAsyncContextManager[str]:
+    return serving(lambda: Connection(bucket, {}))
 
 
 @asynccontextmanager

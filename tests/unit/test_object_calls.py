@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from asyncrep.aws.object_calls import ObjectCalls
 from benchmarks.bucket import Answer, Bucket
 from benchmarks.canned_s3 import Connection
 from tests.support.buckets import bucket_on
+from tests.support.canned import serving
 from tests.support.engines import REGION
 
 if TYPE_CHECKING:
@@ -57,12 +57,8 @@ class _Surprising(Connection):
 async def service() -> AsyncIterator[Service]:
     service = Service()
     bucket = Bucket("bucket")
-    server = await asyncio.get_running_loop().create_server(
-        lambda: _Surprising(bucket, service), "127.0.0.1", 0
-    )
-    service.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield service
-    server.close()
+    async with serving(lambda: _Surprising(bucket, service)) as service.url:
+        yield service
 
 
 class Asked(list[str]):
