@@ -104,13 +104,14 @@ async def diff_backup(
             run.as_of = {side: backup.as_of for side, backup in zip(spills, backups, strict=True)}
         told = [note for backup in backups for note in backup.notes]
         run.start(told)
-        await _check_whole(run, HashJoin(spills))
+        is_told = table is not None or any(backup.description is not None for backup in backups)
+        await _check_whole(run, HashJoin(spills), schema, is_told=is_told)
         _tell_late_notes(run, backups, told)
     return run.report
 
 
-async def _check_whole(run: Run[Source], join: HashJoin) -> None:
-    """Take the walks of a run to their end.
+async def _check_whole(run: Run[Source], join: HashJoin, schema: KeySchema, *, is_told: bool) -> None:
+    """Take the walks of a run to their end; ``is_told`` where a table or a backup itself tells the key.
 
     Raises:
         BackupError: a backup is damaged: there is no report of that, for nothing was compared.
@@ -121,6 +122,7 @@ async def _check_whole(run: Run[Source], join: HashJoin) -> None:
             async for _ in found:
                 pass  # the observer was told
             _check_readable(run.primary, run.replica)
+            _check_repeated(run, schema, is_told=is_told)
     except IncompleteRunError as error:
         if isinstance(error.__cause__, BackupError):
             raise error.__cause__ from None
@@ -134,6 +136,30 @@ def _check_readable(*sides: Source) -> None:
             raise StorageError(
                 f"{count} of {side.label} could not be compared, the first is {side.first_unreadable}"
             )
+
+
+def _check_repeated(run: Run[Source], schema: KeySchema, *, is_told: bool) -> None:
+    """Tell of lines that have the key of another one: only the later one was compared.
+
+    Raises:
+        BackupError: they show that the key that somebody has named is not the whole key.
+    """
+    for side in (run.primary, run.replica):
+        if not isinstance(side, SpilledSource) or not side.repeated:
+            continue
+        count = "One line" if side.repeated == 1 else f"{side.repeated:,} lines"
+        if not is_told:
+            have = "has" if side.repeated == 1 else "have"
+            raise BackupError(
+                f"{count} of {side.label} {have} the key of another one, and something else in it: {schema} is not "
+                "the whole key of these items."
+            )
+        counts = "counts" if side.repeated == 1 else "count"
+        run.observer.notice(
+            Note(
+                f"{count} of {side.label} {counts} for nothing: later ones of the same keys say something else."
+            )
+        )
 
 
 def _live(backup: Backup, table: Source | None) -> Source | None:

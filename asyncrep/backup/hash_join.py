@@ -14,7 +14,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from aiostream import stream, streamcontext
 
 from asyncrep.backup.reading import Line
@@ -25,7 +24,7 @@ from asyncrep.diff.pipeline import Walk
 from asyncrep.errors import BackupError
 from asyncrep.flow import stages
 from asyncrep.items.canonical import content_digest
-from asyncrep.items.equality import same_item
+from asyncrep.items.equality import NO_ITEM, same_item
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 
 _BATCH = 100
 """Candidates handed on at once: what one confirmation takes."""
-
-_NO_ITEM = (msgspec.MsgspecError, TypeError, ValueError, AttributeError, RecursionError)
-"""What comes of comparing values that have not the form that their types say."""
 
 _SEGMENTS_AT_ONCE = 12
 """Segments of a table that are scanned at once."""
@@ -119,7 +115,7 @@ def _unequal(run: Run[Any], ours: dict[bytes, bytes], theirs: dict[bytes, bytes]
 def _same(run: Run[Any], key: bytes, ours: bytes, theirs: bytes) -> bool:
     try:
         return same_item(ours, theirs, run.comparison.ignore)
-    except _NO_ITEM:
+    except NO_ITEM:
         _check_item(run.primary, key, ours)
         _check_item(run.replica, key, theirs)
         raise
@@ -137,7 +133,7 @@ def _check_item(source: Source, key: bytes, image: bytes | None, *, deeply: bool
     if problem is None and deeply:
         try:
             content_digest(image)
-        except _NO_ITEM:
+        except NO_ITEM:
             problem = "it is JSON, but no item: a value is not of the type that it says."
     if problem is not None:
         raise BackupError(f"{source.label}, the item {key.decode(errors='replace')}: {problem}")

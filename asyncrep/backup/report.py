@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 BackupFormat = Literal["jsonl", "export"]
 """How a dump or snapshot is written: JSON lines, or the layout of AWS's own exports."""
 
@@ -123,7 +125,7 @@ class RestoreReport:
             {
                 "file": each.file,
                 "line": each.line,
-                "key": None if each.key is None else each.key.decode(),
+                "key": None if each.key is None else msgspec.json.decode(each.key),
                 "reason": each.reason,
             }
             for each in self.refused

@@ -21,9 +21,10 @@ from zlib import crc32
 from isal import isal_zlib
 
 from asyncrep.errors import StorageError
+from asyncrep.items.equality import NO_ITEM, same_item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 LEAST_PARTITIONS = 16
 MOST_PARTITIONS = 512
@@ -96,6 +97,7 @@ class Spill:
         self._buffers = [_Buffer() for _ in range(partitions)]
         self._weights = [0] * partitions
         self._inner: dict[int, Spill] = {}
+        self._repeated: dict[int, int] = {}
         with self._kept():
             folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -137,10 +139,26 @@ class Spill:
         """
         loaded: dict[bytes, bytes] = {}
         has_deletions = False
+        records = 0
         for keys, images in self._blocks(partition):
             loaded.update(zip(keys, images, strict=True))
             has_deletions = has_deletions or DELETED in images
+            records += len(keys)
+        if records > len(loaded):
+            self._repeated[partition] = self._count_replaced(partition, loaded)
         return {key: image for key, image in loaded.items() if image} if has_deletions else loaded
+
+    @property
+    def repeated(self) -> int:
+        """Of the records that were loaded, how many another one of their key has replaced that was not the same."""
+        return sum(self._repeated.values()) + sum(inner.repeated for inner in self._inner.values())
+
+    def _count_replaced(self, partition: int, loaded: Mapping[bytes, bytes]) -> int:
+        return sum(
+            not _is_same(loaded[key], image)
+            for keys, images in self._blocks(partition)
+            for key, image in zip(keys, images, strict=True)
+        )
 
     def part(self, partition: int) -> Iterator[dict[bytes, bytes]]:
         """Yield what a partition holds, in pieces that fit into memory, always in the same order."""
@@ -225,6 +243,13 @@ class Spill:
             yield
         except OSError as error:
             raise _not_kept(self._folder, error) from error
+
+
+def _is_same(left: bytes, right: bytes) -> bool:
+    try:
+        return same_item(left, right)
+    except NO_ITEM:
+        return False
 
 
 class _Buffer:

@@ -81,6 +81,14 @@ class SpilledSource:
         """What was read of it."""
         return self._spill
 
+    @property
+    def repeated(self) -> int:
+        """How many lines another one of the same key has replaced that says something else.
+
+        Zero where that is how it is meant: in a chain of exports, and in a folder to which two tools write.
+        """
+        return 0 if self.backup.kind == "folder" or self.backup.phases > 1 else self._spill.repeated
+
     def is_same_as(self, other: Source) -> bool:
         """Tell whether both are one backup."""
         return isinstance(other, SpilledSource) and other.backup is self.backup

@@ -82,7 +82,7 @@ PRUNE_HELP = """
 Remove backups that no rule keeps. Without --yes nothing is removed: what would go and what would stay is shown.
 
 A rule keeps the newest backup of each of the last N days, weeks or months that have any (UTC; weeks begin on
-Monday), for each table by itself. The newest verified backup always stays; so do exports, incremental folders, dumps
+Monday), for each table by itself. The newest verified backup always stays; so do exports of AWS, incremental folders, dumps
 without a manifest, and all objects that do not belong to a backup. In a bucket that keeps versions the removed ones
 are kept as versions, until its lifecycle rules remove those.
 """

@@ -13,6 +13,7 @@ from asyncrep.cli.backup_check import BackupCheck, BackupPlace
 from asyncrep.cli.limits import PACE, ReadLimitOptions
 from asyncrep.cli.moments import AtOption, read_moment
 from asyncrep.cli.options import CompareOptions, OutputOptions, spread_options
+from asyncrep.cli.output import check_apart
 from asyncrep.cli.runtime import exit_codes
 from asyncrep.cli.storage_options import S3Options
 from asyncrep.cli.table_options import TableOptions
@@ -126,6 +127,10 @@ def diff_backup(
         access = storing.access(tables.profile, tables.role_arn)
         target = table_of(other, tables) or BackupPlace(other, access)
         storing.check_used(source, other if isinstance(target, BackupPlace) else None)
+        check_apart(
+            [source, *([other] if isinstance(target, BackupPlace) else [])],
+            [telling.output, telling.combined],
+        )
         if isinstance(target, BackupPlace):
             _check_two_backups(source, other, reading)
         elif key is not None:

@@ -150,13 +150,26 @@ def _destination(text: str, format: str) -> _Destination:
         prefix, _, name = place.prefix.rpartition("/")
         place = S3Place(place.bucket, prefix)
     else:
-        place, name = place.parent, place.name
+        place, name = _local_file(place, text)
     if text.endswith("/") or (isinstance(place, Path) and (place / name).is_dir()):
         raise UsageError(f"{text} is a folder: name a file in it.")
     from asyncrep.backup.snapshot import check_name  # noqa: PLC0415 - commands start without what they may not need
 
     check_name(name)
     return _Destination(place, name, "jsonl")
+
+
+def _local_file(path: Path, text: str) -> tuple[Path, str]:
+    """Return the folder and the name of a file; where a link leads, as that is what it stands for.
+
+    Raises:
+        UsageError: a device or a pipe is there, which a file would take the place of.
+    """
+    if path.is_symlink():
+        path = path.resolve()
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(f"{text} is no file: a snapshot would take its place.")
+    return path.parent, path.name
 
 
 def metric_place(text: str, access: S3Access) -> BackupMetric:

@@ -15,11 +15,12 @@ from msgspec import Raw
 
 from asyncrep.errors import AsyncrepError, UsageError
 from asyncrep.items.changes import changes
+from asyncrep.location import parse_storage
 from asyncrep.model import Different, State
 from asyncrep.repair.review import AGREES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from asyncrep.model import Discrepancy
 
@@ -36,6 +37,22 @@ _WHITE_SPACE = bytes.maketrans(b"\t\n\r", b"   ")
 
 class OutputError(AsyncrepError):
     """A result could not be written, as when the disk is full; the run ends there."""
+
+
+def check_apart(sources: Iterable[str], outputs: Iterable[Path | None]) -> None:
+    """Refuse to write a result into a backup that is read: it would be replaced.
+
+    Raises:
+        UsageError: with both.
+    """
+    given = [output for output in outputs if output is not None and output != STDOUT]
+    for source in sources:
+        place = parse_storage(source) if source != str(STDOUT) else None
+        for output in given:
+            if isinstance(place, Path) and output.resolve().is_relative_to(place.resolve()):
+                raise UsageError(
+                    f"{output} is a part of {source}, which is read: write the result elsewhere."
+                )
 
 
 def json_line(found: Discrepancy, ignored: Collection[str] = ()) -> bytes:

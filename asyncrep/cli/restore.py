@@ -14,11 +14,12 @@ from asyncrep.cli.common_options import JobPlace
 from asyncrep.cli.limits import LimitOptions
 from asyncrep.cli.moments import AtOption, read_moment
 from asyncrep.cli.options import OutputOptions, SummaryOptions, spread_options
+from asyncrep.cli.output import check_apart
 from asyncrep.cli.runtime import AGREE, FAILED, Interrupted, complain, exit_codes
 from asyncrep.cli.shown_run import say_how_to_go_on, shown_run
 from asyncrep.cli.storage_options import S3Options
 from asyncrep.cli.table_options import TableOptions
-from asyncrep.errors import IncompleteBackupError, UsageError
+from asyncrep.errors import IncompleteBackupError, TableNotFoundError, UsageError
 from asyncrep.jobs.place import job_place
 from asyncrep.location import S3Place, parse_storage
 from asyncrep.options import Comparison
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncrep.aws.place import Place
+    from asyncrep.aws.table import Table
     from asyncrep.backup.reading import Backup
     from asyncrep.backup.report import Refused, RestoreReport
     from asyncrep.backup.restore import Mode
@@ -196,6 +198,7 @@ def restore(
     """Write a backup into a table."""
     with exit_codes(verbose=telling.verbose):
         restoring.check(source, telling)
+        check_apart([source], [restoring.output])
         place = reaching.place(table)
         moment = None if at is None else read_moment(at)
         backup = BackupPlace(
@@ -302,7 +305,7 @@ class _Restore:
             created = restoring.create and restored(self._job) is None
             if created:
                 await self._create(backup, observer)
-            table = await stack.enter_async_context(self._place.open())
+            table = await self._open_table(stack, backup)
             await write(
                 backup,
                 table,
@@ -316,6 +319,14 @@ class _Restore:
                 job=self._job,
                 refused=cast("Callable[[Refused], None]", output),
             )
+
+    async def _open_table(self, stack: AsyncExitStack, backup: Backup) -> Table:
+        try:
+            return await stack.enter_async_context(self._place.open())
+        except TableNotFoundError as error:
+            if backup.description is None:
+                raise
+            raise TableNotFoundError(f"{error} --create makes it, as the backup describes it.") from error
 
     async def _open_job(self, stack: AsyncExitStack) -> int | None:
         """Open the job, if there is to be one; return how much of the output belongs to it."""
@@ -355,7 +366,7 @@ class _Restore:
             notes = await create_for(backup, self._place, made_since=since)
         except UsageError:
             if self._job is not None:
-                await self._job.save_work(None, last=True)
+                await self._job.forget()
             raise
         for note in notes:
             observer.notice(Note(note))

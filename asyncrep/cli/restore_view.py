@@ -73,7 +73,7 @@ def _line(refused: Refused) -> Text:
 
 def _effort(report: RestoreReport) -> str:
     speed = f"{report.items / report.seconds if report.seconds else 0:,.0f} items/s"
-    parts = [f"{report.write_units:,.0f} write units", f"{report.seconds:,.1f} s, {speed}"]
+    parts = [plural(round(report.write_units), "write unit"), f"{report.seconds:,.1f} s, {speed}"]
     if report.cost_usd >= _WORTH_TELLING:
         parts.append(usd(report.cost_usd))
     if report.throttled:

@@ -24,6 +24,9 @@ SYSTEM_PREFIX = "aws:rep:"
 Wire = dict[str, dict[str, Any]]
 """A decoded item, ``{name: {type: value}}``; numbers and binary values are still text."""
 
+NO_ITEM = (msgspec.MsgspecError, TypeError, ValueError, AttributeError, RecursionError)
+"""What comes of comparing images whose values have not the form that their types say."""
+
 _decode = msgspec.json.Decoder(Wire).decode
 _decode_value = msgspec.json.Decoder(dict[str, Any]).decode
 _split = msgspec.json.Decoder(dict[str, Raw]).decode

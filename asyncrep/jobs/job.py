@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import msgspec
 
-from asyncrep.errors import ConditionFailedError, JobError, UsageError
+from asyncrep.errors import AsyncrepError, ConditionFailedError, JobError, UsageError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.jobs.entries import timestamp
 from asyncrep.jobs.mark import Mark
@@ -118,7 +118,15 @@ class Job:
         note: what its user should know of how it was found; None when there is nothing.
     """
 
-    def __init__(self, store: JobStore, state: State, clock: Clock, *, note: str | None = None) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        state: State,
+        clock: Clock,
+        *,
+        note: str | None = None,
+        before: bytes | None = None,
+    ) -> None:
         self.state = state
         self.note = note
         self.outputs: dict[str, Output] = {}
@@ -127,6 +135,8 @@ class Job:
         self._store = store
         self._clock = clock
         self._piled: dict[str, int] = {}
+        self._before = before
+        self._has_done_nothing = False
 
     @property
     def name(self) -> str:
@@ -160,6 +170,7 @@ class Job:
         self.state.working = True
         try:
             await self._write()
+            self._has_done_nothing = True
         except JobError as error:
             if isinstance(error.__cause__, ConditionFailedError):
                 raise UsageError(str(error)) from error
@@ -222,14 +233,14 @@ class Job:
             self._piled[name] = self._piled.get(name, 0) + len(tail)
         self.state.mark, self.state.outputs = mark, lengths
         self.state.done, self.state.working = done, not last
+        self._has_done_nothing = False
         await self._write()
 
-    async def save_work(self, work: dict[str, Any] | None, *, done: bool = False, last: bool = False) -> None:
+    async def save_work(self, work: dict[str, Any], *, done: bool = False, last: bool = False) -> None:
         """Save how far a run is that is no walk over two tables.
 
         Args:
-            work: how far that is: values that JSON can hold; None when nothing is begun any more. What is saved is
-                the moment of the call.
+            work: how far that is: values that JSON can hold. What is saved is the moment of the call.
             done: the job has come to its end.
             last: the run has ended; its process works on the job no longer.
 
@@ -242,7 +253,30 @@ class Job:
             output.sync()
         self.state.work, self.state.outputs = work, lengths
         self.state.done, self.state.working = done, not last
+        self._has_done_nothing = False
         await self._write()
+
+    async def forget(self) -> None:
+        """Remove what is kept of the job: nothing of it is left to go on with.
+
+        Raises:
+            JobError, ServiceError: it could not be removed.
+        """
+        self._has_done_nothing = False
+        await self._store.remove([STATE_NAME])
+
+    async def withdraw(self) -> None:
+        """Put back what was kept before a run that is refused and has done nothing; nothing, if it has saved anything.
+
+        Raises:
+            JobError, ServiceError: it could not be put back.
+        """
+        if not self._has_done_nothing:
+            return
+        if self._before is None:
+            await self.forget()
+        else:
+            await self._store.write(STATE_NAME, self._before)
 
     def _tails(self, piles: Mapping[str, Pile]) -> Iterator[tuple[str, bytes]]:
         for name, pile in piles.items():
@@ -287,7 +321,8 @@ async def open_job(
         where = where.absolute()
     holder = secrets.token_hex(8)
     async with open_job_store(where, holder, access) as store:
-        saved = parse_state(await store.read(STATE_NAME), store.name)
+        before = await store.read(STATE_NAME)
+        saved = parse_state(before, store.name)
         now = timestamp(clock.now())
         anew = saved is not None and saved.done
         if saved is None or saved.done or not saved.has_begun:
@@ -296,7 +331,14 @@ async def open_job(
             _check_same(saved.options, dict(options), store.name)
             saved.holder = holder
         unfinished = isinstance(where, S3Place) and not anew and saved.working
-        yield Job(store, saved, clock, note=_note(store.name, anew=anew, working=unfinished))
+        note = _note(store.name, anew=anew, working=unfinished)
+        job = Job(store, saved, clock, note=note, before=before)
+        try:
+            yield job
+        except UsageError:
+            with suppress(AsyncrepError):  # why the run was refused matters more
+                await job.withdraw()
+            raise
 
 
 def _note(name: str, *, anew: bool, working: bool) -> str | None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrep import Cause, Comparison, State
+from asyncrep import BackupError, Cause, Comparison, Note, State
 from asyncrep.backup.check import diff_backup
 from asyncrep.backup.point_in_time import open_folder_at
 from tests.support.backup_checks import Checking, between, objects
 from tests.support.folders import START, FolderScene
-from tests.support.restores import our_dump, put
+from tests.support.restores import jsonl, our_dump, put
 from tests.support.scenario import NAME, PRIMARY, decoded, item, items, key, strong, weak
 
 if TYPE_CHECKING:
@@ -134,6 +134,34 @@ async def test_an_item_whose_life_was_prolonged_in_the_table_since_is_different_
         key("prolonged"): State.FOUND, key("over"): State.EXPIRED
     }  # fmt: skip
     assert (report.expired, report.different) == (1, 1)
+
+
+async def test_a_key_that_is_not_the_whole_key_is_found_out(tmp_path: Path) -> None:
+    """Else of all items that share it only the last would be compared."""
+    for place, v in (("ours", 1), ("theirs", 2)):
+        (tmp_path / place).write_bytes(jsonl([item("a", n=1, v=v), item("a", n=2, v=1), item("b", n=1)]))
+    with pytest.raises(
+        BackupError,
+        match=r"^One line of .*ours has the key of another one, and something else in it: id \(S\) is not the",
+    ):
+        await between(tmp_path / "ours", tmp_path / "theirs", ["id"])
+    (found, report), log = await between(tmp_path / "ours", tmp_path / "theirs", ["id", "n"])
+    assert (len(found), report.matched, log.of(Note)) == (1, 2, [])
+
+
+async def test_lines_that_another_one_of_their_key_replaces_are_told(
+    endpoint: ScriptedDynamo, tmp_path: Path
+) -> None:
+    put(
+        tmp_path,
+        our_dump([[item("a", v=1), item("b", v=1), item("b", v=1)], [item("a", v=2), item("a", v=3)]]),
+    )
+    check = Checking.of(endpoint, [item("a", v=3), item("b", v=1)])
+    found, report = await check(tmp_path)
+    assert (found, report.matched) == ({}, 2)
+    assert Note(
+        f"2 lines of {tmp_path} count for nothing: later ones of the same keys say something else."
+    ) in check.log.of(Note)
 
 
 async def test_between_two_backups_what_has_no_time_left_counts_by_the_time_that_they_tell_of(

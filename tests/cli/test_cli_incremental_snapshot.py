@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -82,6 +83,14 @@ def test_a_moment_is_what_was_recorded_then(scene: FolderScene, run: Cli) -> Non
     assert "tells no zone: it is taken for UTC." in then.stderr
     assert "tells no zone" not in later.stderr + zoned.stderr
     assert "as S3 had recorded it at 2023-11-14T22:13:30Z: what reached it later is not in it." in then.stderr
+
+
+def test_a_link_stands_for_where_it_leads(run: Cli, scene: FolderScene) -> None:
+    scene.put(item("a"), at=1)
+    (run.folder / "latest").symlink_to("kept.gz")
+    assert run(SNAPSHOT, source(scene), "latest").code == 0
+    assert (run.folder / "latest").is_symlink()
+    assert {path.name for path in run.folder.glob("kept.gz*")} == {"kept.gz", "kept.gz.manifest.json"}
 
 
 def test_local_folders_are_read_and_written_as_well(run: Cli) -> None:
@@ -170,11 +179,13 @@ def test_wrong_usage_is_exit_2_and_says_why_in_one_sentence(scene: FolderScene, 
     scene.put(item("a"), at=1)
     bucket = f"s3://{scene.bucket.name}"
     to = f"{bucket}/x"
+    os.mkfifo(run.folder / "pipe")
     wrong: dict[str, tuple[str, ...]] = {
         "It needs a name".lower(): (source(scene), bucket),
         "is a folder: name a file in it.": (source(scene), f"{bucket}/snapshots/"),
         "it would look like a part of another backup": (source(scene), f"{bucket}/snapshots/12"),
         "cannot be written to stdout": (source(scene), "-"),
+        "pipe is no file: a snapshot would take its place.": (source(scene), "pipe"),
         "has to be written to another place": (source(scene), f"{source(scene)}/snapshot"),
         "orders is what is read": (source(scene), source(scene)),
         "There are folders in it: orders.": (f"{bucket}/incr", to),

@@ -205,6 +205,45 @@ def test_a_table_that_somebody_else_makes_meanwhile_stays_theirs(cli: Cli, endpo
     assert endpoint.count("UpdateTimeToLive") == 0
 
 
+@pytest.mark.usefixtures("dump")
+def test_a_result_is_not_written_into_the_backup_that_is_read(cli: Cli, table: ScriptedTable) -> None:
+    before = {path.name: path.read_bytes() for path in (cli.folder / "dump").iterdir()}
+    commands = [
+        ("restore", "dump", TABLE, "--output", "dump/0"),
+        ("restore", "dump/1", TABLE, "--dry-run", "--output", "./dump/1"),
+        ("diff-backup", "dump", TABLE, "--combined", "dump/new"),
+        ("diff-backup", "dump/0", f"file://{cli.folder}/dump/1", "--key", "id", "--output", "dump/1"),
+    ]
+    runs = cli.each(*commands)
+    assert [run.code for run in runs] == [2] * 4
+    assert runs[0].sentence == "dump/0 is a part of dump, which is read: write the result elsewhere."
+    assert {path.name: path.read_bytes() for path in (cli.folder / "dump").iterdir()} == before
+    assert table.items == {}
+
+
+@pytest.mark.usefixtures("dump")
+def test_a_restore_that_is_refused_leaves_its_job_as_it_was(cli: Cli, table: ScriptedTable) -> None:
+    command = ("restore", "dump", TABLE, "--job", "back", "-q")
+    assert cli(*command).code == 0
+    done = cli("jobs", "show", "back", "--json").stdout
+    refused = cli(*command)
+    assert (refused.code, cli("jobs", "show", "back", "--json").stdout) == (2, done)
+    again = cli("restore", "dump", TABLE, "--job", "another", "-q")
+    assert again.code == 2
+    assert "another" not in cli("jobs", "list").stdout
+    assert len(table.items) == len(STOCK)
+
+
+@pytest.mark.usefixtures("dump", "endpoint")
+def test_a_table_that_is_not_there_is_told_with_what_makes_it(cli: Cli) -> None:
+    ran = cli("restore", "dump", TABLE)
+    assert (ran.code, ran.sentence) == (
+        3, f"There is no table {TABLE} (any more). --create makes it, as the backup describes it."
+    )  # fmt: skip
+    put(cli.folder / "foreign", foreign_dump([STOCK]))
+    assert cli("restore", "foreign", TABLE).sentence == f"There is no table {TABLE} (any more)."
+
+
 def test_standard_input_is_restored_line_by_line(cli: Cli, table: ScriptedTable) -> None:
     (cli.folder / "lines").write_bytes(jsonl(STOCK[:5]) + b"no item\n" + jsonl(STOCK[5:]))
     whole = cli.shell(f"head -n 5 lines | gzip | asyncrep restore - {TABLE}")
