@@ -116,7 +116,7 @@ async def test_refused_items_of_the_run_before_are_still_told_in_the_end(
     assert restoring.items == STOCK
     assert [(each.line, each.key) for each in report.refused] == [(1, b'{"id":{"S":"bad"}}')]
     assert (report.failed, report.complete) == (1, False)
-    assert report.as_dict()["refused"][0]["key"] == '{"id":{"S":"bad"}}'
+    assert report.as_dict()["refused"][0]["key"] == {"id": {"S": "bad"}}
 
 
 async def test_a_backup_that_has_changed_meanwhile_is_refused(

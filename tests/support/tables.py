@@ -184,7 +184,7 @@ class ScriptedTable:
         consistent: bool = False,
     ) -> tuple[list[Item], Item | None]:
         """One page of a scan and the key to go on after, None at the end of the segment."""
-        view = self.view(consistent=consistent)
+        view = dict(self.view(consistent=consistent))  # at once: a test may be writing in another thread
         keys = sorted((key for key in view if self._segment(key, segments) == segment), key=self._order)
         if start is not None:
             keys = self._after(keys, start, segment, segments)
