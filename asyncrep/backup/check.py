@@ -133,8 +133,9 @@ def _check_readable(*sides: Source) -> None:
     for side in sides:
         if isinstance(side, SpilledSource) and side.unreadable:
             count = "One object" if side.unreadable == 1 else f"{side.unreadable:,} objects"
+            which = "it is" if side.unreadable == 1 else "the first is"
             raise StorageError(
-                f"{count} of {side.label} could not be compared, the first is {side.first_unreadable}"
+                f"{count} of {side.label} could not be compared, {which} {side.first_unreadable}"
             )
 
 

@@ -208,7 +208,7 @@ def _print_invitation(console: Console, aws: EmbeddedAws, seeded: Seeded) -> Non
         f"An embedded AWS listens on {aws.endpoint_url}, until Ctrl-C.", style="bold", highlight=False
     )
     console.print(
-        f"{seeded.primary}: {seeded.items:,} airports; {seeded.replica}: its drifted replica. Both\n"
+        f"{seeded.primary}: {seeded.items:,} airports; {seeded.replica}: its drifted replica. Both "
         f"have streams. s3://{seeded.bucket} is a bucket that keeps versions.",
         highlight=False,
     )

@@ -115,7 +115,7 @@ async def test_objects_of_a_folder_that_hold_no_item_leave_the_check_incomplete(
     with pytest.raises(IncompleteRunError) as ended:
         await check(tmp_path)
     assert str(ended.value).startswith(
-        f"One object of {tmp_path} could not be compared, the first is {tmp_path}/0000"
+        f"One object of {tmp_path} could not be compared, it is {tmp_path}/0000"
     )
     report = ended.value.report
     assert (report.complete, report.matched, report.missing) == (False, 5, 1)
