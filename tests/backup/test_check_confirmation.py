@@ -152,10 +152,8 @@ async def test_a_key_that_is_not_the_whole_key_is_found_out(tmp_path: Path) -> N
 async def test_lines_that_another_one_of_their_key_replaces_are_told(
     endpoint: ScriptedDynamo, tmp_path: Path
 ) -> None:
-    put(
-        tmp_path,
-        our_dump([[item("a", v=1), item("b", v=1), item("b", v=1)], [item("a", v=2), item("a", v=3)]]),
-    )
+    twice = [item("a", v=1), item("b", v=1), item("b", v=1), item("a", v=2), item("a", v=3)]
+    put(tmp_path, our_dump([twice]))
     check = Checking.of(endpoint, [item("a", v=3), item("b", v=1)])
     found, report = await check(tmp_path)
     assert (found, report.matched) == ({}, 2)

@@ -141,7 +141,8 @@ def test_a_check_goes_on_where_its_time_was_up_and_tells_nothing_twice(handler, 
     scans = 1 if strategy == "batch-get" else 3
     first = stopped(event(strategy=strategy, **SMALL_PAGES), scans)
     second = stopped(first, scans)
-    assert 0 < first["report"]["scanned_primary"] <= second["report"]["scanned_primary"]
+    # What was scanned beyond the place that both sides have reached is scanned again, and counts anew.
+    assert min(each["report"]["scanned_primary"] for each in (first, second)) > 0
     answer = handler(second, Context())
     assert answer["done"]
     assert counts(answer["report"]) == [15, 3, 6, 42, 0, 0, 0]
