@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncrep.aws.capacity import Budget
 from asyncrep.aws.client import WireClient
+from asyncrep.aws.describe import key_schema_of
 from asyncrep.aws.session import open_client
 from asyncrep.errors import ServiceError, TableNotFoundError, UnreachableError, UsageError
 from asyncrep.flow.clock import SystemClock
@@ -86,13 +87,10 @@ def _may_be(described: Mapping[str, Any], parameters: Mapping[str, Any], since: 
     """Tell whether a table can be the one that was asked for at that moment."""
     made = described.get("CreationDateTime")
     return (
-        _key(described) == _key(parameters) and made is not None and made.timestamp() > since - _CLOCK_SECONDS
+        key_schema_of(described) == key_schema_of(parameters)
+        and made is not None
+        and made.timestamp() > since - _CLOCK_SECONDS
     )
-
-
-def _key(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    return [(each["KeyType"], name := each["AttributeName"], types[name]) for each in table["KeySchema"]]
 
 
 async def check_absent(place: Place, *, clock: Clock | None = None) -> None:

@@ -16,6 +16,8 @@ from asyncrep.errors import (
 from asyncrep.model import Capacity, KeyAttribute, KeySchema, TableSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from asyncrep.aws.capacity import Budget
     from asyncrep.aws.client import WireClient
     from asyncrep.model import KeyType
@@ -47,7 +49,7 @@ async def describe(client: WireClient, budget: Budget) -> TableSettings:
         name=table["TableName"],
         arn=table.get("TableArn", ""),
         table_id=table.get("TableId"),
-        schema=_key_schema(table),
+        schema=key_schema_of(table),
         item_count=table.get("ItemCount", 0),
         size_bytes=table.get("TableSizeBytes", 0),
         indexes=frozenset(
@@ -175,7 +177,8 @@ async def legacy_global_regions(client: WireClient, table: str, budget: Budget) 
     return frozenset(member["RegionName"] for member in group)
 
 
-def _key_schema(table: dict[str, Any]) -> KeySchema:
+def key_schema_of(table: Mapping[str, Any]) -> KeySchema:
+    """Return the key of a table, by its description or the parameters of CreateTable."""
     types = {entry["AttributeName"]: entry["AttributeType"] for entry in table["AttributeDefinitions"]}
     names = {entry["KeyType"]: entry["AttributeName"] for entry in table["KeySchema"]}
 

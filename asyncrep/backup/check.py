@@ -140,7 +140,7 @@ def _check_readable(*sides: Source) -> None:
 
 
 def _check_repeated(run: Run[Source], schema: KeySchema, *, is_told: bool) -> None:
-    """Tell of lines that have the key of another one: only the later one was compared.
+    """Tell of lines that have the key of another one: only one of them was compared.
 
     Raises:
         BackupError: they show that the key that somebody has named is not the whole key.
@@ -157,9 +157,7 @@ def _check_repeated(run: Run[Source], schema: KeySchema, *, is_told: bool) -> No
             )
         counts = "counts" if side.repeated == 1 else "count"
         run.observer.notice(
-            Note(
-                f"{count} of {side.label} {counts} for nothing: later ones of the same keys say something else."
-            )
+            Note(f"{count} of {side.label} {counts} for nothing: others of the same keys say something else.")
         )
 
 

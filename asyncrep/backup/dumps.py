@@ -21,9 +21,9 @@ from asyncrep.backup.reading import BackupFile
 from asyncrep.errors import BackupError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
-    from asyncrep.backup.layout import DumpManifest, Part
+    from asyncrep.backup.layout import DumpManifest, Part, SegmentManifest
     from asyncrep.storage import Entry, ObjectHead, Storage
 
 _NAMED = 5
@@ -173,17 +173,7 @@ async def open_snapshot(storage: Storage, name: str, head: ObjectHead) -> FileBa
     manifest = read_dump_manifest(found[0], storage.name_of(manifest_name))
     if len(manifest.parts) != 1:
         raise BackupError(f"{storage.name_of(manifest_name)} is not the manifest of one file.")
-    (part,) = manifest.parts
-    file = BackupFile(name, part.stored_bytes, part.items, part.sha256, etag=head.etag)
-    return FileBackup(
-        storage,
-        "snapshot",
-        [file],
-        label=label,
-        description=manifest.table,
-        as_of=as_of(manifest),
-        items=manifest.items,
-    )
+    return _single(storage, name, head, manifest, manifest.parts[0])
 
 
 def _check_not_empty(label: str, size: int) -> None:
@@ -198,17 +188,28 @@ def _check_not_empty(label: str, size: int) -> None:
 
 def _segment(storage: Storage, name: str, head: ObjectHead, document: bytes) -> FileBackup:
     manifest = read_segment_manifest(document, storage.name_of(segment_manifest_name(int(name))))
-    file = BackupFile(name, manifest.stored_bytes, manifest.items, manifest.sha256, etag=head.etag)
-    label = storage.name_of(name)
+    note = (
+        f"{storage.name_of(name)} is one of the {manifest.segments} segments of a dump, not all of the table."
+    )
+    return _single(storage, name, head, manifest, manifest, [note] if manifest.segments > 1 else ())
+
+
+def _single(
+    storage: Storage,
+    name: str,
+    head: ObjectHead,
+    manifest: DumpManifest | SegmentManifest,
+    part: Part | SegmentManifest,
+    notes: Sequence[str] = (),
+) -> FileBackup:
+    """Return a single file that a manifest tells of, as a backup."""
     return FileBackup(
         storage,
         "snapshot",
-        [file],
-        label=label,
+        [BackupFile(name, part.stored_bytes, part.items, part.sha256, etag=head.etag)],
+        label=storage.name_of(name),
         description=manifest.table,
         as_of=as_of(manifest),
         items=manifest.items,
-        notes=[f"{label} is one of the {manifest.segments} segments of a dump, not all of the table."]
-        if manifest.segments > 1
-        else (),
+        notes=notes,
     )

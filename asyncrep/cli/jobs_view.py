@@ -17,7 +17,6 @@ from asyncrep.cli.journals import undo_command
 from asyncrep.cli.render import plural, printable, say, show_summary
 from asyncrep.cli.storage_options import s3_arguments
 from asyncrep.flow.clock import SystemClock
-from asyncrep.jobs.job import spelled
 from asyncrep.jobs.listing import (
     arguments_of,
     command_of,
@@ -28,16 +27,17 @@ from asyncrep.jobs.listing import (
     task_of,
     writes,
 )
+from asyncrep.jobs.state import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-    from asyncrep.jobs.job import State
     from asyncrep.jobs.listing import Seen
     from asyncrep.jobs.mark import Mark
     from asyncrep.jobs.merge import Merged
+    from asyncrep.jobs.state import State
     from asyncrep.model import Side
     from asyncrep.options import S3Access
 

@@ -12,7 +12,8 @@ import msgspec
 from asyncrep.errors import JobError, UsageError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.jobs.entries import timestamp
-from asyncrep.jobs.job import Job, State, parse_state, spelled
+from asyncrep.jobs.job import Job
+from asyncrep.jobs.state import State, parse_state, spelled
 from asyncrep.jobs.store import STATE_NAME, Contents
 
 if TYPE_CHECKING:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import secrets
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol, get_args
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncrep.errors import AsyncrepError, ConditionFailedError, JobError, UsageError
 from asyncrep.flow.clock import SystemClock
 from asyncrep.jobs.entries import timestamp
-from asyncrep.jobs.mark import Mark
-from asyncrep.jobs.store import PART, STATE_NAME, open_job_store
+from asyncrep.jobs.state import State, parse_state, spelled, state_bytes
+from asyncrep.jobs.store import STATE_NAME, open_job_store
 from asyncrep.jobs.unsaid import unsaid_writes
 from asyncrep.location import S3Place, parse_storage
-from asyncrep.options import Strategy
-from asyncrep.report import Report
 from asyncrep.version import __version__
 
 if TYPE_CHECKING:
@@ -24,15 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asyncrep.flow.clock import Clock
-    from asyncrep.jobs.mark import Written
+    from asyncrep.jobs.mark import Mark, Written
     from asyncrep.jobs.store import JobStore
     from asyncrep.options import S3Access
-
-FORMAT = 1
-"""The number in a state; another one is another format."""
-
-_TOLD = ("items", "segments", "segments_done")
-"""What other commands tell of a job's work."""
 
 
 class Output(Protocol):
@@ -58,53 +48,6 @@ class Pile(Protocol):
 
     def tail(self, start: int) -> bytes:
         """Return those from the byte ``start`` on."""
-
-
-class State(msgspec.Struct, kw_only=True):
-    """What is kept of a job.
-
-    Attributes:
-        job: the format.
-        version: the asyncrep that wrote it.
-        holder: a token of the process that wrote it.
-        options: what makes it this job and no other.
-        begun: when it was, ISO 8601 in UTC.
-        saved: when this was written.
-        runs: how many processes have worked on it.
-        done: it has come to its end.
-        working: a process works on it, or has ended without a word.
-        mark: how far it is; None before the first save, and for a job that keeps ``work``.
-        work: how far a job is that is no walk over two tables, in the words of whoever does it; ``COMMAND``
-            in its options says who that is. ``items``, ``segments`` and ``segments_done`` are told by
-            ``jobs list`` where it has them.
-        outputs: by option, how many bytes of the file count.
-        parts: by pile, the documents that hold it, in order.
-        journal: where its writes are noted.
-    """
-
-    job: int = FORMAT
-    version: str = __version__
-    holder: str
-    options: dict[str, Any]
-    begun: str
-    saved: str
-    runs: int = 0
-    done: bool = False
-    working: bool = False
-    mark: Mark | None = None
-    work: dict[str, Any] | None = None
-    outputs: dict[str, int] = {}
-    parts: dict[str, list[str]] = {}
-    journal: str | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether a run has told how far it is: before that it has done nothing."""
-        return self.mark is not None or self.work is not None
-
-
-_decode = msgspec.json.Decoder(State).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class Job:
@@ -287,7 +230,7 @@ class Job:
     async def _write(self) -> None:
         self.state.saved = timestamp(self._clock.now())
         self.state.version = __version__
-        await self._store.write(STATE_NAME, _encode(self.state))
+        await self._store.write(STATE_NAME, state_bytes(self.state))
 
 
 @asynccontextmanager
@@ -352,52 +295,6 @@ def _note(name: str, *, anew: bool, working: bool) -> str | None:
     return None
 
 
-def parse_state(document: bytes | None, name: str) -> State | None:
-    """Read a state; None when there is none.
-
-    Raises:
-        UsageError: it is none, or of another format.
-    """
-    if document is None:
-        return None
-    try:
-        state = _decode(document)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UsageError(f"{name} holds no job that can be read: {error}.") from error
-    if state.job != FORMAT:
-        raise UsageError(
-            f"The job in {name} has format {state.job}; this asyncrep knows only format {FORMAT}."
-        )
-    if not _is_sound(state):
-        raise UsageError(f"The job in {name} is damaged: its state contradicts itself.")
-    return state
-
-
-def _is_sound(state: State) -> bool:
-    """Tell whether the parts of a state can belong together; nothing outside the job's place may be named."""
-    parts = [part for parts in state.parts.values() for part in parts]
-    if not all(map(PART.fullmatch, parts)):
-        return False
-    mark = state.mark
-    if not all(isinstance((state.work or {}).get(name, 0), int) for name in _TOLD):
-        return False
-    if mark is None:
-        return not state.done or state.work is not None
-    known = Report("", "").counts()
-    return (
-        mark.strategy in get_args(Strategy)
-        and bool(mark.segments)
-        and all(0 <= index < mark.total for index in mark.segments)
-        and set(mark.reached) <= {"primary", "replica"}
-        and all(_fits(known[name], value) for name, value in mark.counts.items() if name in known)
-    )
-
-
-def _fits(known: Any, value: Any) -> bool:
-    """Tell whether a count is of the kind that a report has."""
-    return known is None or isinstance(value, int | float if isinstance(known, int | float) else type(known))
-
-
 def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
     for option in dict.fromkeys((*before, *now)):
         if before.get(option) != now.get(option):
@@ -405,12 +302,3 @@ def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], name: str) ->
                 f"The job in {name} was begun with {option} {spelled(before.get(option))}, not "
                 f"{spelled(now.get(option))}: repeat the command as it was, or choose another name."
             )
-
-
-def spelled(value: Any) -> str:
-    """Return the value of an option as a sentence names it."""
-    if value is None or value is False or value == []:
-        return "left out"
-    if value is True:
-        return "given"
-    return _encode(value).decode()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asyncrep.errors import UsageError
 from asyncrep.flow.clock import SystemClock
-from asyncrep.jobs.job import parse_state
 from asyncrep.jobs.place import job_place, jobs_folder
+from asyncrep.jobs.state import parse_state
 from asyncrep.jobs.store import STATE_NAME, Contents, FolderStore, S3Store, is_worked_on, open_job_store
 from asyncrep.location import S3Place, parse_storage
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from asyncrep.flow.clock import Clock
-    from asyncrep.jobs.job import State
+    from asyncrep.jobs.state import State
     from asyncrep.jobs.store import JobStore
     from asyncrep.model import Side
     from asyncrep.options import S3Access

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from asyncrep.errors import UsageError
-from asyncrep.jobs.job import spelled
 from asyncrep.jobs.listing import command_of, journal_of
+from asyncrep.jobs.state import spelled
 from asyncrep.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from asyncrep.jobs.job import State
     from asyncrep.jobs.listing import Seen
+    from asyncrep.jobs.state import State
 
 _MAY_DIFFER = frozenset({"--segment", "--segments", "--output", "--combined", "--journal"})
 _NO_COUNTS = frozenset({"segments", "segment", "slowed_to", "complete"})

@@ -158,7 +158,7 @@ async def test_lines_that_another_one_of_their_key_replaces_are_told(
     found, report = await check(tmp_path)
     assert (found, report.matched) == ({}, 2)
     assert Note(
-        f"2 lines of {tmp_path} count for nothing: later ones of the same keys say something else."
+        f"2 lines of {tmp_path} count for nothing: others of the same keys say something else."
     ) in check.log.of(Note)
 
 

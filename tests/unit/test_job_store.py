@@ -11,8 +11,9 @@ import pytest
 
 from asyncrep import UsageError, VirtualClock
 from asyncrep.errors import ConditionFailedError, JobError
-from asyncrep.jobs.job import Job, State
+from asyncrep.jobs.job import Job
 from asyncrep.jobs.lock import FolderLock, is_held
+from asyncrep.jobs.state import State
 from asyncrep.jobs.store import Contents, FolderStore, S3Store
 from asyncrep.location import S3Place
 

@@ -16,9 +16,10 @@ from asyncrep import UsageError, VirtualClock
 from asyncrep.diff.confirm import Candidate
 from asyncrep.diff.spool import Spool
 from asyncrep.jobs.entries import Header, Intent, ReplicaPlace, header_line, intent_line
-from asyncrep.jobs.job import Job, State, open_job, parse_state
+from asyncrep.jobs.job import Job, open_job
 from asyncrep.jobs.mark import Mark, Reached, Undecided, Written
 from asyncrep.jobs.place import job_place, jobs_folder
+from asyncrep.jobs.state import State, parse_state
 from asyncrep.jobs.unsaid import unsaid_writes
 from asyncrep.location import S3Place
 from asyncrep.mutation import ItemAbsent, Put

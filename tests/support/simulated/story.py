@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from asyncrep.diff.pipeline import check
 from asyncrep.errors import AsyncrepError, UsageError
-from asyncrep.jobs.job import open_job, parse_state
+from asyncrep.jobs.job import open_job
 from asyncrep.jobs.journal import open_journal
+from asyncrep.jobs.state import parse_state
 from asyncrep.model import State
 from asyncrep.options import Comparison, Limits
 from asyncrep.progress import Found, PassEnded
