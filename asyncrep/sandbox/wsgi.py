@@ -6,12 +6,14 @@ connection after every answer, and lets the threads of open connections go on af
 
 import io
 import logging
+import os
 import socket
 import threading
 from contextlib import nullcontext
 from typing import Any
 
 from moto.backends import get_backend
+from moto.core.base_backend import AccountSpecificBackend
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -27,6 +29,19 @@ _log = logging.getLogger(__name__)
 # two conditional writes can both see their condition met. It computes under the interpreter's lock anyway,
 # so taking turns costs nothing. It is shared by all servers of a process, as moto's tables are.
 _dynamodb_turn = threading.Lock()
+
+
+def _make_session() -> None:
+    """Let moto make the session that it keeps while no profile is named: that of the machine may not be there."""
+    profile = os.environ.pop("AWS_PROFILE", None)
+    try:
+        AccountSpecificBackend.get_session()
+    finally:
+        if profile is not None:
+            os.environ["AWS_PROFILE"] = profile
+
+
+_make_session()
 
 
 class _Handler(MotoRequestHandler):
